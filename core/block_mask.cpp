@@ -1,0 +1,43 @@
+#include "core/block_mask.h"
+
+namespace salebench {
+
+std::int64_t BlockGrid::tile_tokens(int q_block, int k_block) const {
+  const int k0 = k_begin(k_block), k1 = k_end(k_block);
+  std::int64_t tokens = 0;
+  for (int row = q_begin(q_block); row < q_end(q_block); ++row) {
+    const int end = std::min(k1, key_end(row));
+    if (!window) {
+      tokens += std::max(0, end - k0);
+      continue;
+    }
+    const int sink_end = std::min(end, window->sink);
+    const int local_begin = std::max({k0, sink_end, position(row) - window->local + 1});
+    tokens += std::max(0, sink_end - k0) + std::max(0, end - local_begin);
+  }
+  return tokens;
+}
+
+std::int64_t BlockGrid::dense_tokens() const {
+  std::int64_t tokens = 0;
+  for (int row = 0; row < q_len; ++row) tokens += key_end(row);
+  return tokens;
+}
+
+MaskCounts count_mask(ConstMaskView mask, int head) {
+  const BlockGrid& grid = mask.grid;
+  MaskCounts counts;
+  counts.dense_tokens = grid.dense_tokens();
+  for (int qb = 0; qb < grid.q_blocks(); ++qb) {
+    counts.causal_tiles += grid.causal_end(qb);
+    for (int kb = 0; kb < grid.causal_end(qb); ++kb) {
+      if (!mask.kept(head, qb, kb)) continue;
+      ++counts.tiles;
+      counts.tokens += grid.tile_tokens(qb, kb);
+      counts.executed_tokens += std::int64_t(grid.q_end(qb) - grid.q_begin(qb)) * (grid.k_end(kb) - grid.k_begin(kb));
+    }
+  }
+  return counts;
+}
+
+}  // namespace salebench

@@ -1,0 +1,125 @@
+// Block masks: which tiles of the attention map a method keeps, one bit per (query head, query block, key block).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "core/problem.h"
+
+namespace salebench {
+
+/// Tile size in tokens: q query rows by k keys.
+struct BlockSize {
+  int q = 64;
+  int k = 64;
+  bool operator==(const BlockSize&) const = default;
+};
+
+/// Token-exact refinement inside kept tiles: key j of the row at position p counts only if j < sink or p - j < local.
+struct Window {
+  int sink = 0;
+  int local = 0;
+  bool operator==(const Window&) const = default;
+};
+
+/// How the attention map of one problem is cut into tiles. Lengths need not be multiples of the block size.
+struct BlockGrid {
+  BlockSize block;
+  int q_len = 0;
+  int kv_len = 0;
+  bool causal = true;
+  std::optional<Window> window;
+
+  int q_blocks() const { return (q_len + block.q - 1) / block.q; }
+  int k_blocks() const { return (kv_len + block.k - 1) / block.k; }
+  int words() const { return (k_blocks() + 31) / 32; }  ///< 32-bit words per row of tiles
+  int q_begin(int q_block) const { return q_block * block.q; }
+  int q_end(int q_block) const { return std::min(q_len, (q_block + 1) * block.q); }
+  int k_begin(int k_block) const { return k_block * block.k; }
+  int k_end(int k_block) const { return std::min(kv_len, (k_block + 1) * block.k); }
+
+  int position(int row) const { return kv_len - q_len + row; }
+  int key_end(int row) const { return causal ? position(row) + 1 : kv_len; }
+  /// One past the last key block that any row of the query block may see.
+  int causal_end(int q_block) const { return (key_end(q_end(q_block) - 1) + block.k - 1) / block.k; }
+  /// The first key block that holds the own token of a row of the query block; the last is diagonal_end() - 1.
+  int diagonal_begin(int q_block) const { return position(q_begin(q_block)) / block.k; }
+  int diagonal_end(int q_block) const { return position(q_end(q_block) - 1) / block.k + 1; }
+
+  /// Whether the row may see the key, were its tile kept.
+  bool visible(int row, int key) const {
+    return key < key_end(row) && (!window || key < window->sink || position(row) - key < window->local);
+  }
+  /// Number of visible (row, key) pairs in a tile.
+  std::int64_t tile_tokens(int q_block, int k_block) const;
+  /// Number of (row, key) pairs that dense attention computes, per head.
+  std::int64_t dense_tokens() const;
+};
+
+/// View of a mask, [heads, q_blocks, words]: bit b of word w is key block 32 w + b. Word is std::uint32_t or const.
+template <class Word>
+struct BasicMaskView {
+  BlockGrid grid;
+  int heads = 0;
+  Word* bits = nullptr;
+
+  Word* row(int head, int q_block) const {
+    return bits + (std::size_t(head) * grid.q_blocks() + q_block) * grid.words();
+  }
+  bool kept(int head, int q_block, int k_block) const {
+    return row(head, q_block)[k_block / 32] >> (k_block % 32) & 1u;
+  }
+  void keep(int head, int q_block, int k_block) const requires(!std::is_const_v<Word>) {
+    row(head, q_block)[k_block / 32] |= 1u << (k_block % 32);
+  }
+  /// Keeps key blocks [begin, end).
+  void keep_range(int head, int q_block, int begin, int end) const requires(!std::is_const_v<Word>) {
+    for (int kb = begin; kb < end; ++kb) keep(head, q_block, kb);
+  }
+  operator BasicMaskView<const Word>() const { return {grid, heads, bits}; }  // NOLINT(google-explicit-constructor)
+};
+
+using MaskView = BasicMaskView<std::uint32_t>;
+using ConstMaskView = BasicMaskView<const std::uint32_t>;
+
+/// A mask that owns its bits; nothing is kept at first.
+class BlockMask {
+ public:
+  BlockMask(const BlockGrid& grid, int heads)
+      : grid_(grid), heads_(heads), bits_(std::size_t(heads) * grid.q_blocks() * grid.words()) {}
+
+  MaskView view() { return {grid_, heads_, bits_.data()}; }
+  ConstMaskView view() const { return {grid_, heads_, bits_.data()}; }
+  std::span<std::uint32_t> bits() { return bits_; }
+  std::span<const std::uint32_t> bits() const { return bits_; }
+  void clear() { std::fill(bits_.begin(), bits_.end(), 0u); }
+
+ private:
+  BlockGrid grid_;
+  int heads_;
+  std::vector<std::uint32_t> bits_;
+};
+
+/// Counts of what a mask keeps in one head.
+struct MaskCounts {
+  std::int64_t tiles = 0;            ///< kept tiles
+  std::int64_t causal_tiles = 0;     ///< tiles that dense attention would visit
+  std::int64_t tokens = 0;           ///< visible (row, key) pairs in kept tiles
+  std::int64_t dense_tokens = 0;     ///< (row, key) pairs that dense attention computes
+  std::int64_t executed_tokens = 0;  ///< (row, key) pairs in kept tiles, masked ones included
+
+  void add(const MaskCounts& other) {
+    tiles += other.tiles;
+    causal_tiles += other.causal_tiles;
+    tokens += other.tokens;
+    dense_tokens += other.dense_tokens;
+    executed_tokens += other.executed_tokens;
+  }
+};
+MaskCounts count_mask(ConstMaskView mask, int head);
+
+}  // namespace salebench

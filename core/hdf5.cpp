@@ -1,0 +1,289 @@
+#include "core/hdf5.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "core/atomic_file.h"
+
+namespace salebench::h5 {
+namespace {
+
+constexpr std::size_t kMemoryIncrement = 1 << 20;
+
+/// HDF5 prints its error stack to stderr unless told not to; our errors carry what a user needs.
+void silence() {
+  static const bool done = [] {
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+    return true;
+  }();
+  (void)done;
+}
+
+Handle string_type() {
+  Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type.get(), H5T_VARIABLE);
+  H5Tset_cset(type.get(), H5T_CSET_UTF8);
+  return type;
+}
+
+/// IEEE binary16, which HDF5 1.10 does not name: h5py reads it as float16.
+Handle half_type() {
+  Handle type(H5Tcopy(H5T_IEEE_F32LE), H5Tclose);
+  H5Tset_fields(type.get(), 15, 10, 5, 0, 10);
+  H5Tset_size(type.get(), 2);
+  H5Tset_ebias(type.get(), 15);
+  return type;
+}
+
+Handle scalar() {
+  return Handle(H5Screate(H5S_SCALAR), H5Sclose);
+}
+
+/// An attribute of any object, as text; numbers are not converted.
+std::string read_string_attribute(hid_t object, const std::string& name, const std::string& otherwise) {
+  const Handle attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose);
+  if (attribute.get() < 0) return otherwise;
+  const Handle stored(H5Aget_type(attribute.get()), H5Tclose);
+  if (H5Tget_class(stored.get()) != H5T_STRING) return otherwise;
+  if (H5Tis_variable_str(stored.get()) > 0) {
+    const Handle type = string_type();
+    char* text = nullptr;
+    if (H5Aread(attribute.get(), type.get(), &text) < 0 || text == nullptr) return otherwise;
+    std::string value(text);
+    H5free_memory(text);
+    return value;
+  }
+  std::string value(H5Tget_size(stored.get()), '\0');
+  if (H5Aread(attribute.get(), stored.get(), value.data()) < 0) return otherwise;
+  value.resize(std::strlen(value.c_str()));
+  return value;
+}
+
+void write_attribute(hid_t object, const std::string& name, hid_t type, const void* value, const std::string& where) {
+  const Handle space = scalar();
+  const Handle attribute(H5Acreate2(object, name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  if (attribute.get() < 0 || H5Awrite(attribute.get(), type, value) < 0)
+    throw Error(fmt::format("{}: cannot write attribute '{}'", where, name));
+}
+
+void write_string_attribute(hid_t object, const std::string& name, const std::string& value, const std::string& where) {
+  const char* text = value.c_str();
+  write_attribute(object, name, string_type().get(), &text, where);
+}
+
+}  // namespace
+
+void Group::fail(const std::string& what, const std::string& name) const {
+  throw Error(fmt::format("{}: {} '{}'", where_, what, name));
+}
+
+bool Group::has(const std::string& name) const {
+  return H5Lexists(id(), name.c_str(), H5P_DEFAULT) > 0;
+}
+
+std::vector<std::string> Group::children() const {
+  std::vector<std::string> names;
+  H5G_info_t info{};
+  if (H5Gget_info(id(), &info) < 0) fail("cannot list", "");
+  for (hsize_t i = 0; i < info.nlinks; ++i) {
+    char name[1024];
+    if (H5Lget_name_by_idx(id(), ".", H5_INDEX_NAME, H5_ITER_INC, i, name, sizeof name, H5P_DEFAULT) < 0)
+      fail("cannot list", "");
+    names.emplace_back(name);
+  }
+  return names;
+}
+
+Group Group::open_group(const std::string& name) const {
+  Handle group(has(name) ? H5Gopen2(id(), name.c_str(), H5P_DEFAULT) : -1, H5Gclose);
+  if (group.get() < 0) fail("has no group", name);
+  return {std::move(group), where_ + name + "/"};
+}
+
+Group Group::create_group(const std::string& name) const {
+  Handle group(H5Gcreate2(id(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
+  if (group.get() < 0) fail("cannot create group", name);
+  return {std::move(group), where_ + name + "/"};
+}
+
+void Group::copy_from(const Group& source, const std::string& source_name, const std::string& name) const {
+  if (H5Ocopy(source.id(), source_name.c_str(), id(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT) < 0)
+    fail("cannot copy", name);
+}
+
+bool Group::has_attribute(const std::string& name) const {
+  return H5Aexists(id(), name.c_str()) > 0;
+}
+
+std::string Group::string_attribute(const std::string& name, const std::string& otherwise) const {
+  return has_attribute(name) ? read_string_attribute(id(), name, otherwise) : otherwise;
+}
+
+double Group::number_attribute(const std::string& name, double otherwise) const {
+  if (!has_attribute(name)) return otherwise;
+  const Handle attribute(H5Aopen(id(), name.c_str(), H5P_DEFAULT), H5Aclose);
+  const Handle stored(H5Aget_type(attribute.get()), H5Tclose);
+  if (H5Tget_class(stored.get()) == H5T_ENUM) {  // h5py stores booleans as an enum of int8
+    signed char flag = 0;
+    if (H5Tget_size(stored.get()) != 1 || H5Aread(attribute.get(), stored.get(), &flag) < 0)
+      fail("cannot read attribute", name);
+    return flag;
+  }
+  double value = otherwise;
+  if (H5Aread(attribute.get(), H5T_NATIVE_DOUBLE, &value) < 0) fail("is not a number: attribute", name);
+  return value;
+}
+
+void Group::set_attribute(const std::string& name, const std::string& value) const {
+  write_string_attribute(id(), name, value, where_);
+}
+void Group::set_attribute(const std::string& name, std::int64_t value) const {
+  write_attribute(id(), name, H5T_NATIVE_INT64, &value, where_);
+}
+
+Handle Group::open_dataset(const std::string& name) const {
+  Handle dataset(has(name) ? H5Dopen2(id(), name.c_str(), H5P_DEFAULT) : -1, H5Dclose);
+  if (dataset.get() < 0) fail("has no dataset", name);
+  return dataset;
+}
+
+Extents Group::extents(const std::string& name) const {
+  const Handle dataset = open_dataset(name);
+  const Handle space(H5Dget_space(dataset.get()), H5Sclose);
+  Extents sizes(std::max(0, H5Sget_simple_extent_ndims(space.get())));
+  H5Sget_simple_extent_dims(space.get(), sizes.data(), nullptr);
+  return sizes;
+}
+
+std::string Group::dataset_attribute(const std::string& dataset, const std::string& name) const {
+  const Handle handle = open_dataset(dataset);
+  return H5Aexists(handle.get(), name.c_str()) > 0 ? read_string_attribute(handle.get(), name, "") : "";
+}
+
+template <class T>
+std::vector<T> Group::read_array(const std::string& name, hid_t memory_type) const {
+  const Handle dataset = open_dataset(name);
+  const Handle space(H5Dget_space(dataset.get()), H5Sclose);
+  const hssize_t count = H5Sget_simple_extent_npoints(space.get());
+  if (count < 0) fail("has no size:", name);
+  std::vector<T> values(static_cast<std::size_t>(count));
+  if (count > 0 && H5Dread(dataset.get(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0)
+    fail("cannot read (truncated, or of another type):", name);
+  return values;
+}
+
+std::vector<std::uint16_t> Group::read_16bit(const std::string& name, bool* is_float) const {
+  Handle stored;
+  {
+    const Handle dataset = open_dataset(name);
+    stored = Handle(H5Dget_type(dataset.get()), H5Tclose);
+  }
+  const H5T_class_t kind = H5Tget_class(stored.get());
+  if (H5Tget_size(stored.get()) != 2 || (kind != H5T_FLOAT && kind != H5T_INTEGER))
+    fail("is neither float16 nor bfloat16 in uint16:", name);
+  *is_float = kind == H5T_FLOAT;
+  return read_array<std::uint16_t>(name, *is_float ? half_type().get() : H5T_NATIVE_UINT16);
+}
+
+std::vector<std::uint32_t> Group::read_uint32(const std::string& name) const {
+  return read_array<std::uint32_t>(name, H5T_NATIVE_UINT32);
+}
+std::vector<double> Group::read_double(const std::string& name) const {
+  return read_array<double>(name, H5T_NATIVE_DOUBLE);
+}
+std::vector<float> Group::read_float(const std::string& name) const {
+  return read_array<float>(name, H5T_NATIVE_FLOAT);
+}
+std::vector<std::int64_t> Group::read_int64(const std::string& name) const {
+  return read_array<std::int64_t>(name, H5T_NATIVE_INT64);
+}
+
+std::vector<std::string> Group::read_strings(const std::string& name) const {
+  const Handle type = string_type();
+  const std::vector<char*> texts = read_array<char*>(name, type.get());
+  std::vector<std::string> values;
+  for (char* text : texts) {
+    values.emplace_back(text ? text : "");
+    H5free_memory(text);
+  }
+  return values;
+}
+
+void Group::write_array(const std::string& name, const void* values, hid_t memory_type, hid_t file_type,
+                        const Extents& extents) const {
+  const Handle space(H5Screate_simple(int(extents.size()), extents.data(), nullptr), H5Sclose);
+  const Handle dataset(H5Dcreate2(id(), name.c_str(), file_type, space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+                       H5Dclose);
+  const bool empty = H5Sget_simple_extent_npoints(space.get()) == 0;
+  if (dataset.get() < 0 || (!empty && H5Dwrite(dataset.get(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0))
+    fail("cannot write", name);
+}
+
+void Group::write(const std::string& name, std::span<const double> values, const Extents& extents) const {
+  write_array(name, values.data(), H5T_NATIVE_DOUBLE, H5T_IEEE_F64LE, extents);
+}
+void Group::write(const std::string& name, std::span<const float> values, const Extents& extents) const {
+  write_array(name, values.data(), H5T_NATIVE_FLOAT, H5T_IEEE_F32LE, extents);
+}
+void Group::write(const std::string& name, std::span<const std::int64_t> values, const Extents& extents) const {
+  write_array(name, values.data(), H5T_NATIVE_INT64, H5T_STD_I64LE, extents);
+}
+void Group::write(const std::string& name, std::span<const std::uint32_t> values, const Extents& extents) const {
+  write_array(name, values.data(), H5T_NATIVE_UINT32, H5T_STD_U32LE, extents);
+}
+void Group::write_16bit(const std::string& name, std::span<const std::uint16_t> bits, const Extents& extents,
+                        bool is_float) const {
+  const Handle half = half_type();
+  const hid_t type = is_float ? half.get() : H5T_STD_U16LE;
+  write_array(name, bits.data(), type, type, extents);
+}
+
+void Group::write_strings(const std::string& name, std::span<const std::string> values) const {
+  std::vector<const char*> texts;
+  for (const std::string& value : values) texts.push_back(value.c_str());
+  const Handle type = string_type();
+  write_array(name, texts.data(), type.get(), type.get(), {values.size()});
+}
+
+void Group::set_dataset_attribute(const std::string& dataset, const std::string& name, const std::string& value) const {
+  write_string_attribute(open_dataset(dataset).get(), name, value, where_ + dataset);
+}
+void Group::set_dataset_attribute(const std::string& dataset, const std::string& name, std::int64_t value) const {
+  write_attribute(open_dataset(dataset).get(), name, H5T_NATIVE_INT64, &value, where_ + dataset);
+}
+
+File File::open(const std::string& path) {
+  silence();
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  if (file.get() < 0) {
+    if (::access(path.c_str(), R_OK) != 0) throw Error(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
+    throw Error(fmt::format("cannot open {}: not an HDF5 file, or truncated", path));
+  }
+  Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
+  return {std::move(file), Group(std::move(root), path + ":/")};
+}
+
+File File::create() {
+  silence();
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_fapl_core(access.get(), kMemoryIncrement, false);
+  Handle file(H5Fcreate("salebench-in-memory", H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);
+  if (file.get() < 0) throw Error("cannot create an HDF5 file in memory");
+  Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
+  return {std::move(file), Group(std::move(root), "/")};
+}
+
+void File::save(const std::string& path) const {
+  if (H5Fflush(id_.get(), H5F_SCOPE_GLOBAL) < 0) throw Error(fmt::format("cannot build {}", path));
+  const ssize_t size = H5Fget_file_image(id_.get(), nullptr, 0);
+  std::vector<char> image(std::size_t(std::max<ssize_t>(size, 0)));
+  if (size <= 0 || H5Fget_file_image(id_.get(), image.data(), image.size()) != size)
+    throw Error(fmt::format("cannot build {}", path));
+  write_file_atomically(path, image.data(), image.size());
+}
+
+}  // namespace salebench::h5

@@ -1,0 +1,113 @@
+// RAII over the HDF5 C API: what captures, caches and results need, with errors that name the file and the object.
+// The C API is not thread-safe; call from one thread.
+#pragma once
+
+#include <hdf5.h>
+
+#include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace salebench::h5 {
+
+struct Error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// Owns an HDF5 identifier of any kind.
+class Handle {
+ public:
+  Handle() = default;
+  Handle(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
+  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
+  Handle& operator=(Handle&& other) noexcept {
+    std::swap(id_, other.id_);
+    std::swap(close_, other.close_);
+    return *this;
+  }
+  ~Handle() {
+    if (id_ >= 0) close_(id_);
+  }
+  hid_t get() const { return id_; }
+
+ private:
+  hid_t id_ = -1;
+  herr_t (*close_)(hid_t) = nullptr;
+};
+
+using Extents = std::vector<hsize_t>;
+
+/// A group or a file's root.
+class Group {
+ public:
+  Group(Handle id, std::string where) : id_(std::move(id)), where_(std::move(where)) {}
+  hid_t id() const { return id_.get(); }
+  const std::string& where() const { return where_; }  ///< "file.h5:/problems", for messages
+
+  bool has(const std::string& name) const;
+  std::vector<std::string> children() const;  ///< names in alphabetical order
+  Group open_group(const std::string& name) const;
+  Group create_group(const std::string& name) const;
+  /// Copies an object, with all below it, from another file.
+  void copy_from(const Group& source, const std::string& source_name, const std::string& name) const;
+
+  bool has_attribute(const std::string& name) const;
+  std::string string_attribute(const std::string& name, const std::string& otherwise = "") const;
+  double number_attribute(const std::string& name, double otherwise) const;
+  void set_attribute(const std::string& name, const std::string& value) const;
+  void set_attribute(const std::string& name, std::int64_t value) const;
+
+  Extents extents(const std::string& dataset) const;
+  std::string dataset_attribute(const std::string& dataset, const std::string& name) const;
+  /// The bits of a dataset of 16-bit floats or 16-bit integers; size is that of the dataset.
+  std::vector<std::uint16_t> read_16bit(const std::string& dataset, bool* is_float) const;
+  std::vector<std::uint32_t> read_uint32(const std::string& dataset) const;
+  std::vector<double> read_double(const std::string& dataset) const;
+  std::vector<float> read_float(const std::string& dataset) const;
+  std::vector<std::int64_t> read_int64(const std::string& dataset) const;
+  std::vector<std::string> read_strings(const std::string& dataset) const;
+
+  void write(const std::string& dataset, std::span<const double> values, const Extents& extents) const;
+  void write(const std::string& dataset, std::span<const float> values, const Extents& extents) const;
+  void write(const std::string& dataset, std::span<const std::int64_t> values, const Extents& extents) const;
+  void write(const std::string& dataset, std::span<const std::uint32_t> values, const Extents& extents) const;
+  /// 16-bit floats from their bits, stored as IEEE binary16; as uint16 where is_float is false.
+  void write_16bit(const std::string& dataset, std::span<const std::uint16_t> bits, const Extents& extents,
+                   bool is_float) const;
+  void write_strings(const std::string& dataset, std::span<const std::string> values) const;
+  void set_dataset_attribute(const std::string& dataset, const std::string& name, const std::string& value) const;
+  void set_dataset_attribute(const std::string& dataset, const std::string& name, std::int64_t value) const;
+
+ private:
+  void write_array(const std::string& dataset, const void* values, hid_t memory_type, hid_t file_type,
+                   const Extents& extents) const;
+  template <class T>
+  std::vector<T> read_array(const std::string& dataset, hid_t memory_type) const;
+  Handle open_dataset(const std::string& name) const;
+  [[noreturn]] void fail(const std::string& what, const std::string& name) const;
+
+  Handle id_;
+  std::string where_;
+};
+
+/// A file. Reading: opened in place. Writing: built in memory, then saved to disk in one go, so that a full disk or a
+/// killed process leaves either the whole new file or the old one.
+class File {
+ public:
+  static File open(const std::string& path);
+  static File create();
+
+  const Group& root() const { return root_; }
+  /// Writes the file to `path` by way of `path`.tmp, fsync and rename. Throws WriteError with the system's reason.
+  void save(const std::string& path) const;
+
+ private:
+  File(Handle id, Group root) : id_(std::move(id)), root_(std::move(root)) {}
+  Handle id_;
+  Group root_;
+};
+
+}  // namespace salebench::h5

@@ -1,0 +1,62 @@
+// The interface of a sparse-attention method: its parameters, its tile, how it selects tiles, how it attends to them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/block_mask.h"
+#include "core/params.h"
+#include "core/problem.h"
+#include "core/status.h"
+
+namespace salebench {
+
+/// What a method is in a comparison. An oracle looks at the true attention: a bound for others, never a competitor.
+enum class Role { method, baseline, oracle };
+
+/// A method turns a problem into a block mask (select) and computes attention over it (attend). Only block() and
+/// select() must be written. Methods hold parameters, no state: calls on one object may come from several threads.
+class Method {
+ public:
+  virtual ~Method() = default;
+
+  /// Attention over the mask. Default: the shared float32 block-sparse kernel (kernels/cpu/attention.h).
+  virtual void attend(const HostProblem& problem, ConstMaskView mask, AttentionView out) const;
+
+  /// The parameters, with pointers to this object's variables.
+  virtual Params params() { return {}; }
+  /// The tile of the mask; may depend on parameters.
+  virtual BlockSize block() const = 0;
+  /// A token-exact window inside the tiles, for methods that need one.
+  virtual std::optional<Window> window() const { return std::nullopt; }
+  virtual Role role() const { return Role::method; }
+  /// Whether every row always keeps the tile of its own token; a contract test holds a method to it.
+  virtual bool keeps_diagonal() const { return true; }
+
+  /// Throws Unsupported with the reason for a problem this method does not cover.
+  virtual void check(const Shape& /*shape*/, bool /*causal*/) const {}
+  /// What the reader of a result must know about this shape, such as "short input: dense"; mostly empty.
+  virtual std::string remark(const Shape& /*shape*/) const { return {}; }
+
+  /// Sets the kept tiles of an empty mask: the plain definition, which reads like the paper.
+  virtual void select(const HostProblem& problem, MaskView mask) const = 0;
+  /// The tuned selection, which is what gets timed; the same mask as select() but for near-ties.
+  virtual void select_fast(const HostProblem& problem, MaskView mask) const { select(problem, mask); }
+
+  /// Seed for methods that draw random numbers; the same seed gives the same mask.
+  void set_seed(std::uint64_t seed) { seed_ = seed; }
+
+ protected:
+  std::uint64_t seed() const { return seed_; }
+
+ private:
+  std::uint64_t seed_ = 1;
+};
+
+/// The grid on which the method's mask of this problem lives.
+inline BlockGrid grid_of(const Method& method, const HostProblem& p) {
+  return {method.block(), p.shape.q_len, p.shape.kv_len, p.causal, method.window()};
+}
+
+}  // namespace salebench

@@ -1,0 +1,99 @@
+#include "core/metrics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/stats.h"
+
+namespace salebench {
+namespace {
+
+/// Sums from which the error metrics of one head or of a problem follow.
+struct ErrorSums {
+  double difference_squared = 0, exact_squared = 0, absolute = 0, max_abs = 0, cos_min = 1;
+
+  void add(const ErrorSums& other) {
+    difference_squared += other.difference_squared;
+    exact_squared += other.exact_squared;
+    absolute += other.absolute;
+    max_abs = std::max(max_abs, other.max_abs);
+    cos_min = std::min(cos_min, other.cos_min);
+  }
+  double rel_l2() const { return difference_squared == 0 ? 0 : std::sqrt(difference_squared / exact_squared); }
+};
+
+ErrorSums row_errors(const float* got, const float* exact, int dim) {
+  ErrorSums sums;
+  double dot = 0, got_squared = 0;
+  for (int d = 0; d < dim; ++d) {
+    const double difference = double(got[d]) - exact[d];
+    sums.difference_squared += difference * difference;
+    sums.exact_squared += double(exact[d]) * exact[d];
+    sums.absolute += std::fabs(difference);
+    sums.max_abs = std::max(sums.max_abs, std::fabs(difference));
+    dot += double(got[d]) * exact[d];
+    got_squared += double(got[d]) * got[d];
+  }
+  const double norms = std::sqrt(got_squared * sums.exact_squared);
+  sums.cos_min = norms > 0 ? dot / norms : double(got_squared == sums.exact_squared);
+  return sums;
+}
+
+void set_recall(Accuracy& a, const std::vector<double>& recall) {
+  a.recall_mean = std::accumulate(recall.begin(), recall.end(), 0.0) / double(recall.size());
+  a.recall_p05 = quantile(recall, 0.05);
+  a.recall_min = *std::min_element(recall.begin(), recall.end());
+}
+
+void set_counts(Accuracy& a, const MaskCounts& counts, int dim) {
+  a.density = double(counts.tokens) / double(counts.dense_tokens);
+  a.tile_density = double(counts.tiles) / double(counts.causal_tiles);
+  a.flops_executed = 4.0 * dim * double(counts.executed_tokens);
+  a.flops_dense = 4.0 * dim * double(counts.dense_tokens);
+}
+
+void set_errors(Accuracy& a, const ErrorSums& sums, double rows) {
+  a.rel_l2 = sums.rel_l2();
+  a.max_abs = sums.max_abs;
+  a.l1_per_token = sums.absolute / rows;
+  a.cos_min = sums.cos_min;
+}
+
+}  // namespace
+
+ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
+                                 std::span<const float> output, std::span<const float> kept_lse) {
+  ProblemAccuracy result;
+  result.heads.resize(shape.q_heads);
+  const std::size_t rows = truth.rows.size();
+  std::vector<double> every_recall;
+  ErrorSums every_error;
+  MaskCounts every_count;
+  for (int head = 0; head < shape.q_heads; ++head) {
+    std::vector<double> recall(rows);
+    ErrorSums error;
+    for (std::size_t i = 0; i < rows; ++i) {
+      const std::size_t row = std::size_t(head) * shape.q_len + truth.rows[i];
+      const std::size_t exact = std::size_t(head) * rows + i;
+      // Rounding of the float32 log-sum-exp may put a full row a hair above one.
+      recall[i] = std::min(1.0, std::exp(kept_lse[row] - truth.lse[exact]));
+      error.add(row_errors(&output[row * shape.head_dim], &truth.output[exact * shape.head_dim], shape.head_dim));
+    }
+    Accuracy& a = result.heads[head];
+    const MaskCounts counts = count_mask(mask, head);
+    set_recall(a, recall);
+    set_counts(a, counts, shape.head_dim);
+    set_errors(a, error, double(rows));
+    result.rel_l2_worst = std::max(result.rel_l2_worst, a.rel_l2);
+    every_recall.insert(every_recall.end(), recall.begin(), recall.end());
+    every_error.add(error);
+    every_count.add(counts);
+  }
+  set_recall(result.overall, every_recall);
+  set_counts(result.overall, every_count, shape.head_dim);
+  set_errors(result.overall, every_error, double(rows) * shape.q_heads);
+  return result;
+}
+
+}  // namespace salebench

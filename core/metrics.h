@@ -1,0 +1,38 @@
+// Accuracy of a sparse attention result against the truth, per head and over the heads of a problem.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "core/block_mask.h"
+#include "core/problem.h"
+#include "core/truth.h"
+
+namespace salebench {
+
+/// Recall of a row is the sum of the true softmax probability over the keys it keeps. Errors compare what was computed
+/// with the exact output, over the rows of the truth.
+struct Accuracy {
+  double density = 0;                                      ///< kept causal (row, key) pairs / causal pairs
+  double tile_density = 0;                                 ///< kept tiles / causal tiles
+  double recall_mean = 0, recall_p05 = 0, recall_min = 0;  ///< over rows: mean, 5th percentile, minimum
+  double rel_l2 = 0;                                       ///< ||o - o*||_2 / ||o*||_2 over all values
+  double max_abs = 0;                                      ///< largest |o - o*|
+  double l1_per_token = 0;  ///< sum |o - o*| over a head / rows (SALE, section 3.3); the mean over heads for a problem
+  double cos_min = 0;       ///< smallest cosine of a row with the exact one
+  double flops_executed = 0;  ///< 4 head_dim FLOPs per (row, key) pair in kept tiles, masked pairs included
+  double flops_dense = 0;     ///< 4 head_dim FLOPs per causal pair
+};
+
+struct ProblemAccuracy {
+  std::vector<Accuracy> heads;
+  Accuracy overall;         ///< ratios of sums over heads; quantiles over the rows of all heads
+  double rel_l2_worst = 0;  ///< the largest rel_l2 of a head
+};
+
+/// `output` is [q_heads, q_len, head_dim]. `kept_lse` [q_heads, q_len] is the log-sum-exp over the kept keys, from
+/// exact logits: recall of a row is exp(kept_lse - exact lse), which equals its definition without a second pass.
+ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
+                                 std::span<const float> output, std::span<const float> kept_lse);
+
+}  // namespace salebench

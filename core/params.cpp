@@ -1,0 +1,92 @@
+#include "core/params.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "core/nearest.h"
+
+namespace salebench {
+namespace {
+
+template <class T>
+bool parse_number(std::string_view text, T* value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+}  // namespace
+
+Param::Param(std::string name, std::string help, double low, double high, double* target)
+    : name_(std::move(name)), help_(std::move(help)), low_(low), high_(high), target_(target) {}
+Param::Param(std::string name, std::string help, int low, int high, int* target)
+    : name_(std::move(name)), help_(std::move(help)), low_(low), high_(high), target_(target) {}
+Param::Param(std::string name, std::string help, bool* target)
+    : name_(std::move(name)), help_(std::move(help)), target_(target) {}
+Param::Param(std::string name, std::string help, std::vector<std::string> choices, std::string* target)
+    : name_(std::move(name)), help_(std::move(help)), choices_(std::move(choices)), target_(target) {}
+
+std::string Param::allowed() const {
+  if (std::holds_alternative<bool*>(target_)) return "true, false";
+  if (std::holds_alternative<std::string*>(target_)) return fmt::format("{}", fmt::join(choices_, ", "));
+  return fmt::format("{} to {}", low_, high_);
+}
+
+std::string Param::type() const {
+  static constexpr const char* kNames[] = {"float", "int", "bool", "choice"};
+  return kNames[target_.index()];
+}
+
+void Param::parse(std::string_view text) {
+  const auto fail = [&] {
+    throw ParamError(fmt::format("{}: '{}' is not allowed: {} {}", name_, text, type(), allowed()));
+  };
+  if (auto** number = std::get_if<double*>(&target_)) {
+    double value = 0;
+    if (!parse_number(text, &value) || !(value >= low_ && value <= high_)) fail();
+    **number = value;
+  } else if (auto** integer = std::get_if<int*>(&target_)) {
+    int value = 0;
+    if (!parse_number(text, &value) || value < low_ || value > high_) fail();
+    **integer = value;
+  } else if (auto** flag = std::get_if<bool*>(&target_)) {
+    if (text != "true" && text != "false") fail();
+    **flag = text == "true";
+  } else {
+    if (std::find(choices_.begin(), choices_.end(), text) == choices_.end()) fail();
+    *std::get<std::string*>(target_) = text;
+  }
+}
+
+std::string Param::text() const {
+  return std::visit([](const auto* target) { return fmt::format("{}", *target); }, target_);
+}
+
+void set_params(Params& params, const ParamValues& values) {
+  for (const auto& [name, text] : values) {
+    const auto param = std::ranges::find(params, name, &Param::name);
+    if (param == params.end()) {
+      std::vector<std::string> names;
+      for (const Param& p : params) names.push_back(p.name());
+      throw ParamError(fmt::format("unknown parameter '{}'{}", name, did_you_mean(name, names)));
+    }
+    param->parse(text);
+  }
+}
+
+ParamValues param_values(const Params& params) {
+  ParamValues values;
+  for (const Param& p : params) values[p.name()] = p.text();
+  return values;
+}
+
+std::string param_text(const ParamValues& values) {
+  std::string text;
+  for (const auto& [name, value] : values) text += fmt::format("{}{}={}", text.empty() ? "" : " ", name, value);
+  return text;
+}
+
+}  // namespace salebench

@@ -1,0 +1,55 @@
+// A method's parameters: one declaration feeds the YAML check, `salebench list`, cell ids and result columns.
+#pragma once
+
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace salebench {
+
+/// A value that does not fit a parameter; the message names the parameter, the value and what is allowed.
+struct ParamError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// One parameter: a name, a help line, what is allowed, and the variable it sets. The variable's value at declaration
+/// is the default, so a method writes it once, as its member initialiser.
+class Param {
+ public:
+  Param(std::string name, std::string help, double low, double high, double* target);
+  Param(std::string name, std::string help, int low, int high, int* target);
+  Param(std::string name, std::string help, bool* target);
+  Param(std::string name, std::string help, std::vector<std::string> choices, std::string* target);
+
+  const std::string& name() const { return name_; }
+  const std::string& help() const { return help_; }
+  std::string allowed() const;  ///< "0 to 1", "true, false" or the choices
+  std::string type() const;     ///< "float", "int", "bool" or "choice"
+
+  /// Sets the variable. Throws ParamError for text that is not of the type or out of range.
+  void parse(std::string_view text);
+  /// The variable's value as canonical text: parse(text()) changes nothing, and equal values have equal text.
+  std::string text() const;
+
+ private:
+  std::string name_, help_;
+  double low_ = 0, high_ = 0;
+  std::vector<std::string> choices_;
+  std::variant<double*, int*, bool*, std::string*> target_;
+};
+
+using Params = std::vector<Param>;
+/// Parameter names and canonical values, sorted by name.
+using ParamValues = std::map<std::string, std::string>;
+
+/// Sets the named parameters; the others keep their values. Throws ParamError for an unknown name or a bad value.
+void set_params(Params& params, const ParamValues& values);
+/// The present values of all parameters.
+ParamValues param_values(const Params& params);
+/// "budget=0.1 sink=1", for people.
+std::string param_text(const ParamValues& values);
+
+}  // namespace salebench

@@ -1,0 +1,78 @@
+// The problem every method solves: scaled dot-product attention on captured, RoPE'd Q, K and V, as float32 in host
+// memory.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+namespace salebench {
+
+/// Sizes of one attention problem. Query head h reads KV head h / (q_heads / kv_heads) (GQA). Query row i sits at token
+/// position offset() + i, so q_len < kv_len is chunked prefill: the queries are the last q_len tokens.
+struct Shape {
+  int q_heads = 0;
+  int kv_heads = 0;
+  int q_len = 0;
+  int kv_len = 0;
+  int head_dim = 0;
+
+  int group() const { return q_heads / kv_heads; }
+  int kv_head_of(int q_head) const { return q_head / group(); }
+  int offset() const { return kv_len - q_len; }
+
+  /// Throws std::invalid_argument naming the field unless all sizes are positive, kv_heads divides q_heads and
+  /// q_len <= kv_len.
+  void check() const;
+
+  bool operator==(const Shape&) const = default;
+};
+
+/// Read-only view of a problem. Row-major: q is [q_heads, q_len, head_dim], k and v are [kv_heads, kv_len, head_dim].
+struct HostProblem {
+  Shape shape;
+  bool causal = true;
+  float scale = 1.0f;  ///< multiplies q . k; 1 / sqrt(head_dim) for most models
+  std::span<const float> q;
+  std::span<const float> k;
+  std::span<const float> v;
+
+  std::size_t q_head_size() const { return std::size_t(shape.q_len) * shape.head_dim; }
+  std::size_t kv_head_size() const { return std::size_t(shape.kv_len) * shape.head_dim; }
+  const float* q_head(int q_head) const { return q.data() + q_head * q_head_size(); }     ///< [q_len, head_dim]
+  const float* k_head(int kv_head) const { return k.data() + kv_head * kv_head_size(); }  ///< [kv_len, head_dim]
+  const float* v_head(int kv_head) const { return v.data() + kv_head * kv_head_size(); }  ///< [kv_len, head_dim]
+  const float* k_of(int q_head) const { return k_head(shape.kv_head_of(q_head)); }
+  const float* v_of(int q_head) const { return v_head(shape.kv_head_of(q_head)); }
+
+  /// The keys that query row `row` may see are [0, key_end(row)).
+  int key_end(int row) const { return causal ? shape.offset() + row + 1 : shape.kv_len; }
+};
+
+/// A problem that owns its tensors.
+struct ProblemTensors {
+  Shape shape;
+  bool causal = true;
+  float scale = 1.0f;
+  std::vector<float> q, k, v;
+
+  HostProblem view() const { return {shape, causal, scale, q, k, v}; }
+};
+
+/// Where attention writes: output is [q_heads, q_len, head_dim], lse is [q_heads, q_len] (natural log of the sum of
+/// exp(scale * q . k) over the keys kept, -inf for a row that keeps none). An empty output asks for the LSE alone.
+struct AttentionView {
+  std::span<float> output;
+  std::span<float> lse;
+};
+
+/// An attention result that owns its arrays.
+struct AttentionResult {
+  std::vector<float> output, lse;
+
+  explicit AttentionResult(const Shape& s)
+      : output(std::size_t(s.q_heads) * s.q_len * s.head_dim), lse(std::size_t(s.q_heads) * s.q_len) {}
+  AttentionView view() { return {output, lse}; }
+};
+
+}  // namespace salebench

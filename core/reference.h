@@ -1,0 +1,29 @@
+// Attention in double precision, straight from its formula: what every kernel and every metric is checked against.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "core/block_mask.h"
+#include "core/problem.h"
+
+namespace salebench {
+
+struct ReferenceResult {
+  std::vector<double> output;  ///< [q_heads, rows, head_dim]; zero for a row that keeps no key
+  std::vector<double> lse;     ///< [q_heads, rows], natural log; -inf for a row that keeps no key
+};
+
+/// Softmax attention over the keys each row may see and, given a mask, whose tile is kept. Rows: the query rows wanted,
+/// ascending; all of them if empty. Needs memory for one tile of scores a thread, never q_len x kv_len.
+ReferenceResult reference_attention(const HostProblem& problem, const ConstMaskView* mask = nullptr,
+                                    std::span<const int> rows = {}, const std::function<void(double)>& progress = {});
+
+/// Attention mass of each tile: the mean over the rows of a query block of the true probability that falls on the key
+/// block. Returns [q_heads, q_blocks, k_blocks]; the sum over key blocks is 1. Source: the usual oracle of
+/// sparse-attention papers. lse is the exact one, [q_heads, q_len].
+std::vector<double> reference_block_mass(const HostProblem& problem, std::span<const double> lse,
+                                         const BlockGrid& grid);
+
+}  // namespace salebench

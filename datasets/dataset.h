@@ -1,0 +1,66 @@
+// Captured problems in an HDF5 file: /problems/<id>/{q,k,v} as [heads, len, head_dim], float16, or bfloat16 in uint16.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/hdf5.h"
+#include "core/problem.h"
+
+namespace salebench {
+
+/// Input data is missing, damaged or makes no sense; the message names the file, the problem and the cure.
+struct DataError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// What a capture says of a problem without reading its tensors.
+struct ProblemInfo {
+  std::string id;
+  Shape shape;
+  bool causal = true;
+  double scale = 0;   ///< 0 in the file means 1 / sqrt(head_dim), which is what stands here then
+  std::string dtype;  ///< "float16" or "bfloat16"
+  std::string model, prompt, source, captured_utc;
+  int layer = -1;  ///< -1 where the file does not say
+};
+
+/// Which part of a problem a cell works on.
+struct ProblemView {
+  int length = 0;  ///< the first `length` tokens; 0 for all
+  int repeat = 1;  ///< copies of the heads, to fill a machine from a capture of few heads
+};
+
+class Dataset {
+ public:
+  /// Opens a capture and checks every problem's shapes. Throws DataError.
+  explicit Dataset(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  const std::vector<ProblemInfo>& problems() const { return problems_; }
+  /// Throws DataError with the nearest id.
+  const ProblemInfo& problem(const std::string& id) const;
+
+  /// The shape a view has. Throws DataError if the capture is shorter or no query row is left.
+  static Shape shape_of(const ProblemInfo& info, const ProblemView& view);
+
+  /// Reads a problem as float32. Throws DataError naming the first NaN or infinity.
+  ProblemTensors load(const std::string& id) const;
+
+ private:
+  ProblemInfo read_info(const h5::Group& group, const std::string& id) const;
+
+  std::string path_;
+  h5::File file_;
+  std::vector<ProblemInfo> problems_;
+};
+
+/// The view of a loaded problem: a copy of its prefix, with repeated heads.
+ProblemTensors apply_view(const ProblemTensors& problem, const ProblemView& view);
+
+/// 32 hex digits that identify the values, shape, scale and causality of a problem. The same for float16 and bfloat16
+/// files that hold the same values.
+std::string fingerprint(const HostProblem& problem);
+
+}  // namespace salebench

@@ -1,0 +1,24 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "datasets/dataset.h"
+
+namespace salebench {
+
+std::string fingerprint(const HostProblem& p) {
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
+  XXH3_128bits_reset(state.get());
+  const Shape& s = p.shape;
+  const std::string header =
+      fmt::format("{} {} {} {} {} {} {}", s.q_heads, s.kv_heads, s.q_len, s.kv_len, s.head_dim, p.causal, p.scale);
+  XXH3_128bits_update(state.get(), header.data(), header.size());
+  for (const auto values : {p.q, p.k, p.v}) XXH3_128bits_update(state.get(), values.data(), values.size_bytes());
+  const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+}  // namespace salebench

@@ -1,0 +1,16 @@
+// Multi-threaded float32 attention on the CPU, dense and over block masks, with log-sum-exp. Tiled with an online
+// softmax: memory is O(rows of a tile), never q_len x kv_len. Any shape, GQA, q_len <= kv_len, causal or not.
+#pragma once
+
+#include "core/block_mask.h"
+#include "core/problem.h"
+
+namespace salebench::cpu {
+
+/// Exact attention.
+void dense_attention(const HostProblem& problem, AttentionView out);
+
+/// Attention over the visible keys of kept tiles. A row without any gets output 0 and log-sum-exp -inf.
+void block_sparse_attention(const HostProblem& problem, ConstMaskView mask, AttentionView out);
+
+}  // namespace salebench::cpu

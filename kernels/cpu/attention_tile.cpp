@@ -1,0 +1,128 @@
+// Online-softmax attention of one row tile, compiled once per instruction set and chosen at run time.
+// In each chunk of up to 8 panels: S = Q K^T, mask, running maximum, P = 2^(S - max), O += P V.
+#include "kernels/cpu/attention_tile.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/attention_tile.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.h, as it includes this file again for each target.
+#include "kernels/cpu/gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace salebench::cpu {
+namespace HWY_NAMESPACE {
+
+constexpr int kChunkPanels = 8;
+constexpr int kScoreStride = kChunkPanels * kPanelKeys;
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr float kLn2 = 0.693147180559945309f;
+
+/// Whether any (row, key) pair of the panel is out of sight, so that its scores need masking.
+HWY_INLINE bool needs_mask(const TileTask& task, const PanelVisit& visit) {
+  const RowLimits& limits = task.limits;
+  const int first = visit.panel * kPanelKeys, end = first + kPanelKeys;
+  if (visit.lanes != 0xffffffffu || end > limits.key_end(0)) return true;
+  return limits.windowed && end > limits.sink && limits.first_position + task.rows - 1 - first >= limits.local;
+}
+
+/// Sets to -inf the scores of keys that a row may not see. s is [rows, 32] at kScoreStride.
+HWY_INLINE void mask_panel(const TileTask& task, const PanelVisit& visit, float* s) {
+  const RowLimits& limits = task.limits;
+  const int first = visit.panel * kPanelKeys;
+  for (int r = 0; r < task.rows; ++r) {
+    const int end = std::min(limits.key_end(r), limits.kv_len);
+    const int position = limits.first_position + r;
+    for (int j = 0; j < kPanelKeys; ++j) {
+      const int key = first + j;
+      const bool in_window = !limits.windowed || key < limits.sink || position - key < limits.local;
+      if (!(visit.lanes >> j & 1u) || key >= end || !in_window) s[r * kScoreStride + j] = kMinusInfinity;
+    }
+  }
+}
+
+/// Turns a row of scores into 2^(s - new maximum) and returns their sum; *row_max becomes the new maximum and *rescale
+/// the factor for what was summed before.
+HWY_INLINE float softmax_row(float* s, int keys, float* row_max, float* rescale) {
+  const FloatTag d;
+  const int lanes = int(hn::Lanes(d));
+  FloatVec most = hn::Set(d, kMinusInfinity);
+  for (int j = 0; j < keys; j += lanes) most = hn::Max(most, hn::LoadU(d, s + j));
+  const float new_max = std::max(*row_max, hn::GetLane(hn::MaxOfLanes(d, most)));
+  if (new_max == kMinusInfinity) {  // nothing seen yet: keep -inf - -inf out of the exponent
+    std::fill(s, s + keys, 0.0f);
+    *rescale = 1.0f;
+    return 0.0f;
+  }
+  *rescale = *row_max == new_max ? 1.0f : std::exp2(*row_max - new_max);
+  *row_max = new_max;
+  const FloatVec shift = hn::Set(d, new_max);
+  FloatVec sum = hn::Zero(d);
+  for (int j = 0; j < keys; j += lanes) {
+    const FloatVec p = exp2_nonpositive(hn::Sub(hn::LoadU(d, s + j), shift));
+    hn::StoreU(p, d, s + j);
+    sum = hn::Add(sum, p);
+  }
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+HWY_INLINE void scale_row(float* row, int size, float factor) {
+  const FloatTag d;
+  const FloatVec by = hn::Set(d, factor);
+  for (int i = 0; i < size; i += int(hn::Lanes(d))) hn::StoreU(hn::Mul(hn::LoadU(d, row + i), by), d, row + i);
+}
+
+void AttendTile(const TileTask& task, TileWorkspace& work) {
+  const int padded = round_up(task.rows, kRowStep);
+  const int stride = task.output ? task.kv->value_stride : 0;
+  work.scores.resize(std::size_t(padded) * kScoreStride);
+  work.sums.assign(std::size_t(padded) * stride, 0.0f);
+  float* const s = work.scores.data();
+  float row_max[kRowTile], row_sum[kRowTile];
+  std::fill_n(row_max, kRowTile, kMinusInfinity);
+  std::fill_n(row_sum, kRowTile, 0.0f);
+  const std::vector<PanelVisit>& visits = *task.visits;
+  for (std::size_t at = 0; at < visits.size(); at += kChunkPanels) {
+    const int count = int(std::min<std::size_t>(kChunkPanels, visits.size() - at));
+    const float* values[kChunkPanels];
+    for (int i = 0; i < count; ++i) {
+      const PanelVisit& visit = visits[at + i];
+      panel_scores(task.q, padded, task.dim, task.kv->panel(visit.panel, task.dim), s + i * kPanelKeys, kScoreStride);
+      if (needs_mask(task, visit)) mask_panel(task, visit, s + i * kPanelKeys);
+      if (task.output) values[i] = task.kv->value_rows(visit.panel);
+    }
+    for (int r = 0; r < task.rows; ++r) {
+      float rescale = 1.0f;
+      const float sum = softmax_row(s + r * kScoreStride, count * kPanelKeys, &row_max[r], &rescale);
+      row_sum[r] = row_sum[r] * rescale + sum;
+      if (rescale != 1.0f) scale_row(&work.sums[std::size_t(r) * stride], stride, rescale);
+    }
+    if (task.output)
+      gemm<true>(s, kScoreStride, values, count, kPanelKeys, stride, work.sums.data(), stride, padded, stride);
+  }
+  for (int r = 0; r < task.rows; ++r) {
+    task.lse[r] = row_sum[r] > 0 ? (row_max[r] + std::log2(row_sum[r])) * kLn2 : kMinusInfinity;
+    if (!task.output) continue;
+    const float inverse = row_sum[r] > 0 ? 1.0f / row_sum[r] : 0.0f;
+    for (int i = 0; i < task.dim; ++i)
+      task.output[std::size_t(r) * task.dim + i] = work.sums[std::size_t(r) * stride + i] * inverse;
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace salebench::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace salebench::cpu {
+HWY_EXPORT(AttendTile);
+
+void attend_tile(const TileTask& task, TileWorkspace& work) {
+  HWY_DYNAMIC_DISPATCH(AttendTile)(task, work);
+}
+
+}  // namespace salebench::cpu
+#endif

@@ -1,0 +1,27 @@
+// Integer scan of a row tile's codes against key panels.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/cpu/sale_quantize.h"
+
+namespace salebench::cpu {
+
+struct CodeTask {
+  const SaleCodes* codes = nullptr;
+  int q_head = 0, kv_head = 0;
+  int q_len = 0;
+  int row_begin = 0, rows = 0;        ///< at most kRowTile rows
+  const float* thresholds = nullptr;  ///< [rows], unscaled logit units
+};
+
+/// Buffers that a thread reuses from task to task.
+struct CodeWorkspace {
+  std::vector<std::int32_t> queries;
+};
+
+/// reached[i] becomes true if any estimated logit of panel begin + i is at least its row's threshold.
+void codes_reach(const CodeTask& task, int begin, int end, CodeWorkspace& work, std::vector<bool>& reached);
+
+}  // namespace salebench::cpu

@@ -1,0 +1,11 @@
+// Means of consecutive rows.
+#pragma once
+
+#include <vector>
+
+namespace salebench::cpu {
+
+/// Means over blocks of `block` rows of x [rows, dim]; the last block divides by the rows it has. [blocks, dim].
+std::vector<float> mean_pool(const float* x, int rows, int dim, int block);
+
+}  // namespace salebench::cpu

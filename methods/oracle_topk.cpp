@@ -1,0 +1,52 @@
+// Oracle top-k: the tiles with the most true attention mass, per query block, up to a budget. It reads the exact
+// attention map first, so it bounds what a selection of this tile size and budget can reach; its time means nothing.
+#include "core/reference.h"
+#include "core/registry.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/block_scores.h"
+#include "methods/budget.h"
+
+namespace salebench {
+
+class OracleTopk : public Method {
+  double budget_ = 0.1;
+  std::string block_ = "64x32";
+  int sink_ = 0;
+  int local_ = 0;
+
+ public:
+  Params params() override {
+    return {{"budget", "fraction of a query block's causal key blocks that is kept", 0.0, 1.0, &budget_},
+            {"block", "tile: query rows x keys", kBlockChoices, &block_},
+            {"sink", "leading key blocks always kept, inside the budget", 0, 1024, &sink_},
+            {"local", "latest key blocks always kept, inside the budget", 0, 1024, &local_}};
+  }
+  BlockSize block() const override { return parse_block(block_); }
+  Role role() const override { return Role::oracle; }
+  bool keeps_diagonal() const override { return local_ > 0; }
+
+  void select(const HostProblem& p, MaskView mask) const override {
+    const std::vector<double> mass = reference_block_mass(p, reference_attention(p).lse, mask.grid);
+    keep_heaviest({mass.begin(), mass.end()}, mask);
+  }
+
+  void select_fast(const HostProblem& p, MaskView mask) const override {
+    AttentionResult exact(p.shape);
+    cpu::dense_attention(p, {{}, exact.lse});
+    keep_heaviest(cpu::block_mass(p, exact.lse, mask.grid), mask);
+  }
+
+ private:
+  /// mass is [heads, q_blocks, k_blocks].
+  void keep_heaviest(const std::vector<float>& mass, MaskView mask) const {
+    const std::size_t k_blocks = mask.grid.k_blocks();
+    for (int head = 0; head < mask.heads; ++head)
+      for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
+        keep_best({&mass[(std::size_t(head) * mask.grid.q_blocks() + qb) * k_blocks], k_blocks}, budget_,
+                  {sink_, local_}, head, qb, mask);
+  }
+};
+
+SALEBENCH_METHOD(OracleTopk, "oracle_topk", 1, "oracle: tiles with the most true attention mass, up to a budget");
+
+}  // namespace salebench
