@@ -1,6 +1,7 @@
 #include "core/hdf5.h"
 
 #include <fmt/format.h>
+#include <hdf5_hl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -254,6 +255,14 @@ void Group::set_dataset_attribute(const std::string& dataset, const std::string&
 }
 void Group::set_dataset_attribute(const std::string& dataset, const std::string& name, std::int64_t value) const {
   write_attribute(open_dataset(dataset).get(), name, H5T_NATIVE_INT64, &value, where_ + dataset);
+}
+
+void Group::make_scale(const std::string& dataset) const {
+  if (H5DSset_scale(open_dataset(dataset).get(), dataset.c_str()) < 0) fail("cannot make a dimension scale of", dataset);
+}
+void Group::attach_scale(const std::string& dataset, const std::string& scale) const {
+  if (H5DSattach_scale(open_dataset(dataset).get(), open_dataset(scale).get(), 0) < 0)
+    fail("cannot attach a dimension scale to", dataset);
 }
 
 File File::open(const std::string& path) {

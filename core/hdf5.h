@@ -80,6 +80,9 @@ class Group {
   void write_strings(const std::string& dataset, std::span<const std::string> values) const;
   void set_dataset_attribute(const std::string& dataset, const std::string& name, const std::string& value) const;
   void set_dataset_attribute(const std::string& dataset, const std::string& name, std::int64_t value) const;
+  /// Dimension scales give the rows of a table a shared dimension, which xarray needs.
+  void make_scale(const std::string& dataset) const;
+  void attach_scale(const std::string& dataset, const std::string& scale) const;
 
  private:
   void write_array(const std::string& dataset, const void* values, hid_t memory_type, hid_t file_type,

@@ -1,0 +1,18 @@
+# Writes git_revision.cpp when the commit or the state of the tree has changed. Run at every build, by cmake -P.
+execute_process(COMMAND git -C ${SOURCE_DIR} rev-parse --short=12 HEAD OUTPUT_VARIABLE sha
+                OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
+if(failed)
+  set(sha "unknown")
+else()
+  execute_process(COMMAND git -C ${SOURCE_DIR} status --porcelain OUTPUT_VARIABLE changes ERROR_QUIET)
+  if(changes)
+    string(APPEND sha "+dirty")
+  endif()
+endif()
+set(text "#include \"harness/provenance.h\"\n\nnamespace salebench {\n\nstd::string git_revision() { return \"${sha}\"; }\n\n}  // namespace salebench\n")
+if(EXISTS ${OUTPUT})
+  file(READ ${OUTPUT} old)
+endif()
+if(NOT "${old}" STREQUAL "${text}")
+  file(WRITE ${OUTPUT} "${text}")
+endif()

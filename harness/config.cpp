@@ -1,0 +1,135 @@
+#include "harness/config.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "core/registry.h"
+#include "harness/yaml_reader.h"
+
+namespace salebench {
+namespace {
+
+constexpr double kDay = 86400;
+
+MeasureConfig read_measure(YamlMap map) {
+  MeasureConfig m;
+  m.cache = map.choice("cache", m.cache, {"cold", "hot"});
+  m.warmup = map.number("warmup", m.warmup, 0, kDay);
+  m.min_time = map.number("min_time", m.min_time, 0, kDay);
+  m.max_time = map.number("max_time", m.max_time, 0, kDay);
+  m.max_noise = map.number("max_noise", m.max_noise, 0, 1);
+  m.min_samples = map.integer("min_samples", m.min_samples, 1, 100000);
+  m.baseline = map.text("baseline", m.baseline);
+  if (m.baseline != "none") {
+    try {
+      method_info(m.baseline);
+    } catch (const ParamError& error) {
+      map.document().fail(map.required("baseline"), map.path_of("baseline"), error.what());
+    }
+  }
+  if (m.max_time < m.min_time)
+    map.document().fail(map.node(), map.path_of("max_time"), fmt::format("{} is less than min_time {}", m.max_time, m.min_time));
+  map.done();
+  return m;
+}
+
+DatasetConfig read_dataset(const YamlDocument& document, const YAML::Node& node, const std::string& key_path) {
+  YamlMap map(document, node, key_path);
+  DatasetConfig dataset;
+  map.required("path");
+  // Relative to the config, so that a config works from any folder.
+  const std::filesystem::path folder = std::filesystem::absolute(document.path()).parent_path();
+  dataset.path = (folder / map.text("path", "")).lexically_normal();
+  dataset.problems = map.texts("problems", {"*"});
+  dataset.lengths = map.integers("lengths", {0}, 1, 1 << 30);
+  dataset.repeats = map.integers("repeat", {1}, 1, 4096);
+  map.done();
+  return dataset;
+}
+
+/// Checks every value against the method's own parameters.
+MethodConfig read_method(const YamlDocument& document, const std::string& name, const YAML::Node& node,
+                         const std::string& key_path) {
+  MethodConfig config{name, {}};
+  YamlMap map(document, node, key_path);
+  const auto method = method_info(name).make();
+  Params params = method->params();
+  for (Param& param : params) {
+    if (!map.has(param.name())) continue;
+    std::vector<std::string> values;
+    for (const std::string& text : map.texts(param.name(), {})) {
+      try {
+        param.parse(text);
+      } catch (const ParamError& error) {
+        document.fail(map.required(param.name()), key_path, error.what());
+      }
+      values.push_back(param.text());
+    }
+    config.axes.emplace_back(param.name(), std::move(values));
+  }
+  map.done();
+  return config;
+}
+
+std::vector<MethodConfig> read_methods(const YamlDocument& document, YamlMap map) {
+  std::vector<MethodConfig> configs;
+  for (const auto& entry : map.node()) {
+    const std::string name = entry.first.Scalar(), key_path = map.path_of(name);
+    try {
+      method_info(name);
+    } catch (const ParamError& error) {
+      document.fail(entry.first, "methods", error.what());
+    }
+    if (entry.second.IsSequence()) {  // several grids of one method
+      for (std::size_t i = 0; i < entry.second.size(); ++i)
+        configs.push_back(read_method(document, name, entry.second[i], fmt::format("{}.{}", key_path, i)));
+    } else {
+      configs.push_back(read_method(document, name, entry.second, key_path));
+    }
+  }
+  if (configs.empty()) document.fail(map.node(), "methods", "names no method; `salebench list` shows them");
+  return configs;
+}
+
+}  // namespace
+
+SweepConfig read_config(const std::string& path, const std::vector<std::string>& overrides) {
+  const YamlDocument document(path, overrides);
+  YamlMap root(document, document.root(), "");
+  SweepConfig sweep;
+  sweep.path = std::filesystem::absolute(path).lexically_normal();
+  sweep.text = document.text();
+  if (root.integer("version", 1, 0, 1000) != 1)
+    document.fail(root.required("version"), "version", "must be 1, the only one there is");
+  sweep.run = root.text("run", std::filesystem::path(path).stem());
+  const YAML::Node datasets = root.required("datasets");
+  if (!datasets.IsSequence() || datasets.size() == 0) document.fail(datasets, "datasets", "must be a list of captures");
+  for (std::size_t i = 0; i < datasets.size(); ++i)
+    sweep.datasets.push_back(read_dataset(document, datasets[i], fmt::format("datasets.{}", i)));
+  sweep.backends = root.texts("backend", {"cpu"});
+  for (const std::string& backend : sweep.backends) {
+    if (backend == "cuda")
+      throw DeviceError("backend cuda: no method of this build has CUDA kernels; use `backend: [cpu]`");
+    if (backend != "cpu") document.fail(root.required("backend"), "backend", fmt::format("'{}' is not cpu or cuda", backend));
+  }
+  root.required("methods");
+  sweep.methods = read_methods(document, root.map("methods"));
+  sweep.measure = read_measure(root.map("measure"));
+  YamlMap limits = root.map("limits");
+  sweep.cell_timeout = limits.number("cell_timeout", sweep.cell_timeout, 0.1, kDay);
+  limits.done();
+  for (const std::string& what : root.texts("save", {})) {
+    if (what != "masks") document.fail(root.required("save"), "save", fmt::format("'{}' is not masks", what));
+    sweep.save_masks = true;
+  }
+  YamlMap truth = root.map("truth");
+  sweep.truth_rows = truth.integer("rows", 0, 0, 1 << 30);
+  truth.done();
+  sweep.threads = root.integer("threads", 0, 0, 4096);
+  sweep.seed = std::uint64_t(root.integer("seed", 1, 0, 1 << 30));
+  root.done();
+  return sweep;
+}
+
+}  // namespace salebench

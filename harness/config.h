@@ -1,0 +1,57 @@
+// A sweep as its YAML config says it, checked.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/params.h"
+
+namespace salebench {
+
+/// How cells are timed. Times in seconds.
+struct MeasureConfig {
+  std::string cache = "cold";  ///< cold: evict inputs and outputs before each sample; hot: leave them
+  double warmup = 0.1;
+  double min_time = 0.3;     ///< time a cell for at least this long
+  double max_time = 5;       ///< stop here even if noisy
+  double max_noise = 0.02;   ///< stop when the 95 % interval of the median is within +- this share
+  int min_samples = 5;
+  std::string baseline = "dense";  ///< the method sampled in turn with each cell; "none" for no speedup
+};
+
+/// Which problems of a capture take part, and how much of them.
+struct DatasetConfig {
+  std::string path;                   ///< absolute
+  std::vector<std::string> problems;  ///< globs
+  std::vector<int> lengths;           ///< prefixes; 0 for the whole
+  std::vector<int> repeats;           ///< copies of the heads
+};
+
+/// One grid of a method: each parameter with the values it takes.
+struct MethodConfig {
+  std::string name;
+  std::vector<std::pair<std::string, std::vector<std::string>>> axes;
+};
+
+struct SweepConfig {
+  std::string path;  ///< of the config
+  std::string text;  ///< the config, with overrides
+  std::string run;
+  std::vector<DatasetConfig> datasets;
+  std::vector<std::string> backends;
+  std::vector<MethodConfig> methods;
+  MeasureConfig measure;
+  double cell_timeout = 600;  ///< seconds
+  bool save_masks = false;
+  int truth_rows = 0;  ///< rows that accuracy is measured on; 0 for all
+  int threads = 0;     ///< 0 for all cores
+  std::uint64_t seed = 1;
+};
+
+/// Reads and checks a config with `key=value` overrides. Throws UsageError with file, line, column, and the nearest
+/// right name for a wrong one.
+SweepConfig read_config(const std::string& path, const std::vector<std::string>& overrides);
+
+}  // namespace salebench

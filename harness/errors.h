@@ -1,0 +1,28 @@
+// How the program ends: exit codes, and the errors that lead to them.
+#pragma once
+
+#include <stdexcept>
+
+namespace salebench {
+
+enum ExitCode : int {
+  kAllDone = 0,
+  kSomeCellsFailed = 1,
+  kUsage = 2,           ///< command line or config
+  kNothingMeasured = 4,  ///< no cell left, or none that ran
+  kNoDeviceOrData = 5,
+  kCannotWrite = 6,  ///< output folder, full disk
+  kInterrupted = 130,
+};
+
+/// The config or command line is wrong; the message says where and what would be right.
+struct UsageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// A backend that this build or machine does not have.
+struct DeviceError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+}  // namespace salebench

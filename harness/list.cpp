@@ -1,0 +1,84 @@
+#include "harness/list.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "core/registry.h"
+#include "datasets/dataset.h"
+#include "datasets/truth_cache.h"
+#include "harness/provenance.h"
+
+namespace salebench {
+namespace {
+
+nlohmann::json method_json(const MethodInfo& info) {
+  const auto method = info.make();
+  nlohmann::json params = nlohmann::json::array();
+  for (const Param& p : method->params())
+    params.push_back({{"name", p.name()}, {"type", p.type()}, {"default", p.text()}, {"allowed", p.allowed()}, {"help", p.help()}});
+  const BlockSize block = method->block();
+  return {{"name", info.name}, {"version", info.version}, {"summary", info.summary}, {"params", params},
+          {"block", fmt::format("{}x{}", block.q, block.k)}};
+}
+
+std::vector<std::string> captures_below(const std::string& folder) {
+  std::vector<std::string> paths;
+  std::error_code missing;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder, missing))
+    if (entry.path().extension() == ".h5") paths.push_back(entry.path());
+  std::ranges::sort(paths);
+  return paths;
+}
+
+}  // namespace
+
+std::string list_methods(bool json) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const MethodInfo& info : methods()) all.push_back(method_json(info));
+  if (json) return all.dump(1) + "\n";
+  std::string text;
+  for (const auto& m : all) {
+    text += fmt::format("{} (version {}, tile {}): {}\n", m["name"].get<std::string>(), m["version"].get<int>(),
+                        m["block"].get<std::string>(), m["summary"].get<std::string>());
+    for (const auto& p : m["params"])
+      text += fmt::format("  {:<14} {:<7} default {:<7} {}  [{}]\n", p["name"].get<std::string>(), p["type"].get<std::string>(),
+                          p["default"].get<std::string>(), p["help"].get<std::string>(), p["allowed"].get<std::string>());
+  }
+  return text;
+}
+
+std::string list_datasets(std::vector<std::string> paths, bool json) {
+  if (paths.empty()) paths = captures_below("datasets");
+  if (paths.empty()) throw DataError("no captures below ./datasets; name one");
+  nlohmann::json all = nlohmann::json::array();
+  std::string text;
+  for (const std::string& path : paths) {
+    const Dataset dataset(path);
+    text += path + "\n";
+    for (const ProblemInfo& p : dataset.problems()) {
+      const Shape& s = p.shape;
+      text += fmt::format("  {:<20} {}/{} heads, {} x {} tokens, head_dim {}, {}, {}\n", p.id, s.q_heads, s.kv_heads, s.q_len,
+                          s.kv_len, s.head_dim, p.dtype, p.model);
+      all.push_back({{"path", path}, {"problem", p.id}, {"q_heads", s.q_heads}, {"kv_heads", s.kv_heads}, {"q_len", s.q_len},
+                     {"kv_len", s.kv_len}, {"head_dim", s.head_dim}, {"dtype", p.dtype}, {"model", p.model}, {"layer", p.layer}});
+    }
+  }
+  return json ? all.dump(1) + "\n" : text;
+}
+
+std::string info_text() {
+  const auto all = nlohmann::json::parse(provenance_json());
+  std::string text;
+  for (const auto& [section, values] : all.items())
+    for (const auto& [name, value] : values.items())
+      text += fmt::format("{:<24} {}\n", section + "." + name, value.is_string() ? value.get<std::string>() : value.dump());
+  text += fmt::format("{:<24} {}\n", "truth cache", TruthCache::default_folder());
+  text += fmt::format("{:<24} ", "methods");
+  for (const MethodInfo& info : methods()) text += fmt::format("{} ", info.name);
+  return text + "\n";
+}
+
+}  // namespace salebench

@@ -1,0 +1,138 @@
+// The command line: verbs, options and exit codes, nothing else.
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+
+#include "core/atomic_file.h"
+#include "datasets/dataset.h"
+#include "harness/errors.h"
+#include "harness/list.h"
+#include "harness/report.h"
+#include "harness/run.h"
+#include "harness/run_folder.h"
+#include "kernels/cpu/simd.h"
+#include "results/schema.h"
+
+namespace salebench {
+namespace {
+
+constexpr const char* kExitCodes =
+    "Exit codes: 0 all done; 1 some cells failed; 2 usage or config; 4 nothing measured; 5 no device or data; "
+    "6 results can't be written; 130 interrupted.";
+
+struct Commands {
+  RunOptions run;
+  std::string what = "methods", report_path, format = "table", collect_path, cell_folder, cell_id;
+  std::vector<std::string> paths;
+  double at_recall = 0;
+  bool json = false, verbose = false;
+};
+
+void add_run(CLI::App& app, Commands& c) {
+  CLI::App* run = app.add_subcommand("run", "run a sweep: salebench run configs/quickstart.yaml -o runs/first");
+  run->add_option("config", c.run.config, "YAML config")->required();
+  run->add_option("-o,--out", c.run.out, "output folder (default runs/<name of the run>)");
+  run->add_option("--set", c.run.overrides, "override a config value: measure.max_time=5, methods.sale.threshold=[0.001,0.002]")
+      ->allow_extra_args(false);
+  run->add_option("--only", c.run.only, "run only the cells whose id or label matches this glob");
+  run->add_option("--note", c.run.note, "text to keep with the results");
+  run->add_flag("--dry-run", c.run.dry_run, "list the cells, what is skipped and why, and a time estimate");
+  run->add_flag("--quick", c.run.quick, "run each cell once; times are marked unusable");
+  run->add_flag("--in-process", c.run.in_process, "no worker processes, for debugging");
+  CLI::Option* resume = run->add_flag("--resume", c.run.resume, "go on in an existing folder, keeping every finished cell");
+  CLI::Option* retry =
+      run->add_flag("--retry-failed", c.run.retry_failed, "as --resume, but run the failed cells again")->excludes(resume);
+  run->add_flag("--force", c.run.force, "run all cells again in an existing folder")->excludes(resume)->excludes(retry);
+  run->add_flag("-q,--quiet", c.run.quiet, "no progress");
+  run->add_flag("-v,--verbose", c.verbose, "more messages");
+}
+
+void add_others(CLI::App& app, Commands& c) {
+  CLI::App* list = app.add_subcommand("list", "list methods with their parameters, captures, or result columns");
+  list->add_option("what", c.what, "methods, datasets or columns")->check(CLI::IsMember({"methods", "datasets", "columns"}));
+  list->add_option("paths", c.paths, "captures to list (default: those below ./datasets)");
+  list->add_flag("--json", c.json, "as JSON");
+  app.add_subcommand("info", "show machine, program and libraries, for a bug report");
+  CLI::App* report = app.add_subcommand("report", "print the cells of a run as a table");
+  report->add_option("run", c.report_path, "output folder of a run, or a run.h5")->required();
+  report->add_option("--at-recall", c.at_recall, "per method and problem, the fastest cell with at least this mean recall")
+      ->check(CLI::Range(0.0, 1.0));
+  report->add_option("--format", c.format, "table, md, csv or json")->check(CLI::IsMember({"table", "md", "csv", "json"}));
+  app.add_subcommand("collect", "write run.h5 from the finished cells of a run")
+      ->add_option("run", c.collect_path, "output folder of a run")
+      ->required();
+  CLI::App* cell = app.add_subcommand("cell", "what a worker process does")->group("");
+  cell->add_option("folder", c.cell_folder)->required();
+  cell->add_option("id", c.cell_id)->required();
+}
+
+int dispatch(const CLI::App& app, Commands& c) {
+  if (app.got_subcommand("run")) return run_sweep(c.run);
+  if (app.got_subcommand("cell")) return run_worker_cell(c.cell_folder, c.cell_id);
+  if (app.got_subcommand("info")) {
+    std::fputs(info_text().c_str(), stdout);
+  } else if (app.got_subcommand("list")) {
+    const std::string text = c.what == "methods"    ? list_methods(c.json)
+                             : c.what == "datasets" ? list_datasets(c.paths, c.json)
+                                                    : schema_markdown();
+    std::fputs(text.c_str(), stdout);
+  } else if (app.got_subcommand("report")) {
+    std::fputs(format_report(load_records(c.report_path), c.format, c.at_recall).c_str(), stdout);
+  } else {
+    RunFolder folder(c.collect_path);
+    if (!folder.exists()) throw UsageError(c.collect_path + " does not exist");
+    folder.collect();
+  }
+  return kAllDone;
+}
+
+int complain(const std::exception& error, ExitCode code) {
+  spdlog::error("{}", error.what());
+  return code;
+}
+
+int guarded(const CLI::App& app, Commands& commands) {
+  try {
+    if (const char* simd = std::getenv("SALEBENCH_SIMD")) cpu::set_simd(simd);
+    return dispatch(app, commands);
+  } catch (const UsageError& error) {
+    return complain(error, kUsage);
+  } catch (const DataError& error) {
+    return complain(error, kNoDeviceOrData);
+  } catch (const DeviceError& error) {
+    return complain(error, kNoDeviceOrData);
+  } catch (const WriteError& error) {
+    return complain(error, kCannotWrite);
+  } catch (const std::invalid_argument& error) {
+    return complain(error, kUsage);
+  } catch (const std::exception& error) {
+    return complain(error, kSomeCellsFailed);
+  }
+}
+
+int main_checked(int argc, char** argv) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("salebench"));
+  spdlog::set_pattern("salebench: %^%l%$: %v");
+  CLI::App app("Benchmarks of sparse attention on captured Q, K and V tensors.", "salebench");
+  app.footer(kExitCodes);
+  app.require_subcommand(1);
+  Commands commands;
+  add_run(app, commands);
+  add_others(app, commands);
+  for (int i = 0; i < argc; ++i) commands.run.command_line += (i ? " " : "") + std::string(argv[i]);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kAllDone : kUsage;
+  }
+  if (commands.verbose) spdlog::set_level(spdlog::level::debug);
+  return guarded(app, commands);
+}
+
+}  // namespace
+}  // namespace salebench
+
+int main(int argc, char** argv) { return salebench::main_checked(argc, argv); }

@@ -1,0 +1,90 @@
+#include "harness/measure.h"
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "core/stats.h"
+
+namespace salebench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double time_of(const std::function<void()>& work) {
+  const auto start = Clock::now();
+  work();
+  return seconds_since(start);
+}
+
+/// Google Benchmark reports to nobody: samples are kept by the loop itself.
+class SilentReporter : public benchmark::BenchmarkReporter {
+ public:
+  bool ReportContext(const Context&) override { return true; }
+  void ReportRuns(const std::vector<Run>&) override {}
+};
+
+void take_sample(const TimedWork& work, Samples& samples) {
+  work.before();
+  const double select = time_of(work.select);
+  const double attend = time_of(work.attend);
+  samples.select.push_back(select);
+  samples.attend.push_back(attend);
+  samples.total.push_back(select + attend);
+  work.check();
+  if (!work.baseline) return;
+  work.before_baseline();
+  samples.baseline.push_back(time_of(work.baseline));
+}
+
+/// One run of Google Benchmark with a fixed number of iterations; fixed, as leaving its loop early aborts the process.
+void run_chunk(const std::string& name, const TimedWork& work, int count, Samples& samples) {
+  benchmark::ClearRegisteredBenchmarks();
+  benchmark::RegisterBenchmark(name.c_str(), [&](benchmark::State& state) {
+    for (auto _ : state) {
+      take_sample(work, samples);
+      state.SetIterationTime(samples.total.back());
+    }
+  })->UseManualTime()->Iterations(count);
+  SilentReporter reporter;
+  benchmark::RunSpecifiedBenchmarks(&reporter);
+}
+
+double noise_of(const std::vector<double>& samples, std::uint64_t seed) {
+  if (samples.size() < 2) return 1;
+  const Interval interval = median_interval(samples, seed);
+  return (interval.high - interval.low) / 2 / median(samples);
+}
+
+}  // namespace
+
+Samples measure(const std::string& name, const TimedWork& work, const MeasureConfig& config, std::uint64_t seed, bool once) {
+  Samples samples;
+  if (once) {
+    run_chunk(name, work, 1, samples);
+    samples.noise = 1;
+    return samples;
+  }
+  for (const auto start = Clock::now(); seconds_since(start) < config.warmup;) {
+    Samples discarded;
+    take_sample(work, discarded);
+  }
+  constexpr int kChunk = 16;
+  const auto start = Clock::now();
+  run_chunk(name, work, config.min_samples, samples);
+  while (true) {
+    const double elapsed = seconds_since(start);
+    samples.noise = noise_of(samples.total, seed);
+    samples.converged = samples.noise <= config.max_noise;
+    if (elapsed >= config.max_time || (samples.converged && elapsed >= config.min_time)) return samples;
+    // Slow cells sample one at a time, so that max_time means something to them.
+    const double each = elapsed / double(samples.total.size());
+    run_chunk(name, work, std::clamp(int((config.max_time - elapsed) / each), 1, kChunk), samples);
+  }
+}
+
+}  // namespace salebench

@@ -1,0 +1,129 @@
+#include "harness/plan.h"
+
+#include <fmt/format.h>
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "core/registry.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace salebench {
+namespace {
+
+std::string role_name(Role role) {
+  return role == Role::oracle ? "oracle" : role == Role::baseline ? "baseline" : "method";
+}
+
+/// All combinations of a method's axes, in the order written, the last axis fastest.
+std::vector<ParamValues> expand(const MethodConfig& config) {
+  std::vector<ParamValues> combinations = {{}};
+  for (const auto& [name, values] : config.axes) {
+    std::vector<ParamValues> longer;
+    for (const ParamValues& combination : combinations)
+      for (const std::string& value : values) {
+        longer.push_back(combination);
+        longer.back()[name] = value;
+      }
+    combinations = std::move(longer);
+  }
+  return combinations;
+}
+
+std::string cell_id(const SweepConfig& s, const PlannedCell& cell, bool quick) {
+  const MeasureConfig& m = s.measure;
+  const std::string all = fmt::format(
+      "{} v{} {} | {} | {} threads {} | {} {} {} {} {} {} {} | rows {} seed {} quick {} masks {}", cell.method,
+      method_info(cell.method).version, param_text(cell.params), cell.fingerprint, cell.backend, s.threads, m.cache,
+      m.warmup, m.min_time, m.max_time, m.max_noise, m.min_samples, m.baseline, s.truth_rows, s.seed, quick, s.save_masks);
+  return fmt::format("{}-{:016x}", cell.method, XXH3_64bits(all.data(), all.size()));
+}
+
+/// A view of a problem, loaded once to check its values and take its fingerprint.
+struct CheckedView {
+  std::string dataset;
+  ProblemInfo problem;
+  ProblemView view;
+  Shape shape;
+  std::string fingerprint, truth_fingerprint;
+};
+
+void add_views(const DatasetConfig& config, const Dataset& dataset, const ProblemInfo& info, std::vector<CheckedView>& views) {
+  const ProblemTensors whole = dataset.load(info.id);
+  for (const int length : config.lengths) {
+    Dataset::shape_of(info, {length, 1});  // refuses a length that the capture does not have
+    const std::string single = fingerprint(apply_view(whole, {length, 1}).view());
+    for (const int repeat : config.repeats) {
+      const ProblemView view = {length, repeat};
+      views.push_back({dataset.path(), info, view, Dataset::shape_of(info, view),
+                       repeat == 1 ? single : fmt::format("{}x{}", single, repeat), single});
+    }
+  }
+}
+
+std::vector<CheckedView> check_datasets(const SweepConfig& sweep) {
+  std::vector<CheckedView> views;
+  for (const DatasetConfig& config : sweep.datasets) {
+    const Dataset dataset(config.path);
+    for (const std::string& glob : config.problems) {
+      bool matched = false;
+      for (const ProblemInfo& info : dataset.problems()) {
+        if (::fnmatch(glob.c_str(), info.id.c_str(), 0) != 0) continue;
+        matched = true;
+        add_views(config, dataset, info, views);
+      }
+      if (!matched) dataset.problem(glob);  // throws, naming the nearest
+    }
+  }
+  return views;
+}
+
+}  // namespace
+
+std::string PlannedCell::label() const {
+  return fmt::format("{}{}{} | {} {}{}", method, settings.empty() ? "" : " ", settings, problem.id, shape.kv_len,
+                     view.repeat > 1 ? fmt::format(" x{}", view.repeat) : "");
+}
+
+const PlannedCell& Plan::cell(const std::string& id) const {
+  const auto found = std::ranges::find(cells, id, &PlannedCell::id);
+  if (found == cells.end()) throw UsageError(fmt::format("the plan has no cell '{}'", id));
+  return *found;
+}
+
+Plan make_plan(SweepConfig sweep, bool quick) {
+  Plan plan{std::move(sweep), quick, {}};
+  std::set<std::string> seen;
+  for (const CheckedView& v : check_datasets(plan.sweep)) {
+    for (const std::string& backend : plan.sweep.backends) {
+      for (const MethodConfig& config : plan.sweep.methods) {
+        for (const ParamValues& values : expand(config)) {
+          const auto method = make_method(config.name, values);
+          PlannedCell cell{"",      config.name, param_values(method->params()), param_text(values), role_name(method->role()),
+                           backend, v.dataset,   v.problem,                      v.view,             v.shape,
+                           v.fingerprint, v.truth_fingerprint, ""};
+          try {
+            method->check(cell.shape, v.problem.causal);
+          } catch (const Unsupported& why) {
+            cell.unsupported = why.what();
+          }
+          cell.id = cell_id(plan.sweep, cell, quick);
+          if (seen.insert(cell.id).second) plan.cells.push_back(std::move(cell));
+        }
+      }
+    }
+  }
+  return plan;
+}
+
+void keep_only(Plan& plan, const std::string& glob) {
+  std::erase_if(plan.cells, [&](const PlannedCell& cell) {
+    return ::fnmatch(glob.c_str(), cell.id.c_str(), 0) != 0 && ::fnmatch(glob.c_str(), cell.label().c_str(), 0) != 0;
+  });
+}
+
+}  // namespace salebench

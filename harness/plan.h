@@ -1,0 +1,54 @@
+// A sweep expanded to its cells, each with an id that names all that defines it. Stored as plan.json in the run's folder:
+// the worker of a cell reads it from there.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/problem.h"
+#include "datasets/dataset.h"
+#include "harness/config.h"
+#include "harness/errors.h"
+
+namespace salebench {
+
+struct PlannedCell {
+  std::string id;       ///< method-hash
+  std::string method;
+  ParamValues params;    ///< all of them, canonical
+  std::string settings;  ///< those that the config sets, for people
+  std::string role;
+  std::string backend;
+  std::string dataset;  ///< path
+  ProblemInfo problem;  ///< as captured
+  ProblemView view;
+  Shape shape;  ///< of the view
+  std::string fingerprint;       ///< of the view
+  std::string truth_fingerprint;  ///< of the view with one copy of the heads, which is what the truth cache holds
+  std::string unsupported;       ///< why the method can't run this problem; empty if it can
+
+  /// "sale threshold=0.004 | layer17_kv1 8192"
+  std::string label() const;
+};
+
+/// Everything that a worker needs to know.
+struct Plan {
+  SweepConfig sweep;
+  bool quick = false;  ///< every cell once; its time is marked unusable
+  std::vector<PlannedCell> cells;
+
+  const PlannedCell& cell(const std::string& id) const;  ///< throws UsageError
+};
+
+/// Expands a sweep: opens every capture, reads and checks the tensors of every selected problem. Equal cells appear
+/// once. Throws UsageError or DataError before anything is measured.
+Plan make_plan(SweepConfig sweep, bool quick);
+
+/// Keeps the cells whose id or label matches a glob.
+void keep_only(Plan& plan, const std::string& glob);
+
+std::string plan_to_json(const Plan& plan);
+Plan plan_from_json(const std::string& text);
+
+}  // namespace salebench

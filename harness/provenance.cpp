@@ -1,0 +1,76 @@
+#include "harness/provenance.h"
+
+#include <benchmark/benchmark.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <hdf5.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "harness/build_info.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/cuda/devices.h"
+
+namespace salebench {
+namespace {
+
+/// The value of the first "name : value" line of a /proc file.
+std::string proc_value(const char* path, const std::string& name) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with(name)) continue;
+    const std::size_t colon = line.find(':');
+    const std::size_t begin = line.find_first_not_of(" \t", colon + 1);
+    return begin == std::string::npos ? "" : line.substr(begin);
+  }
+  return "";
+}
+
+nlohmann::json host_json() {
+  utsname name{};
+  uname(&name);
+  double load[3] = {};
+  getloadavg(load, 3);
+  return {{"hostname", name.nodename},
+          {"os", fmt::format("{} {} {}", name.sysname, name.release, name.machine)},
+          {"cpu", proc_value("/proc/cpuinfo", "model name")},
+          {"cores", sysconf(_SC_NPROCESSORS_ONLN)},
+          {"memory", proc_value("/proc/meminfo", "MemTotal")},
+          {"simd", cpu::simd_name()},
+          {"load_average", {load[0], load[1], load[2]}}};
+}
+
+nlohmann::json program_json() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return {{"version", kVersion},
+          {"git", git_revision()},
+          {"compiler", kCompiler},
+          {"build_type", kBuildType},
+          {"flags", kFlags},
+          {"hdf5", fmt::format("{}.{}.{}", major, minor, release)},
+          {"fmt", FMT_VERSION}};
+}
+
+nlohmann::json cuda_json() {
+  const CudaDevices found = cuda_devices();
+  nlohmann::json devices = nlohmann::json::array();
+  for (const CudaDevice& d : found.devices)
+    devices.push_back({{"name", d.name}, {"uuid", d.uuid}, {"compute_capability", d.compute_capability}, {"sms", d.sms},
+                       {"l2_bytes", d.l2_bytes}, {"memory_bytes", d.memory_bytes}, {"clock_khz", d.clock_khz}});
+  return {{"devices", devices}, {"driver", found.driver}, {"runtime", found.runtime}, {"why_none", found.why_none}};
+}
+
+}  // namespace
+
+std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
+
+std::string provenance_json() {
+  return nlohmann::json({{"program", program_json()}, {"host", host_json()}, {"cuda", cuda_json()}}).dump();
+}
+
+}  // namespace salebench

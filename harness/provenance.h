@@ -1,0 +1,18 @@
+// Where numbers come from: machine, program, libraries.
+#pragma once
+
+#include <string>
+
+namespace salebench {
+
+/// Commit the program was built from, with "+dirty" if the tree had changes; "unknown" outside git.
+std::string git_revision();
+
+/// "2026-11-24T08:00:00Z"
+std::string utc_now();
+
+/// JSON object: program (version, commit, compiler, flags, libraries), host (name, CPU, cores, memory, OS, load, SIMD),
+/// cuda (devices, or why there are none).
+std::string provenance_json();
+
+}  // namespace salebench

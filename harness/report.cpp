@@ -1,0 +1,148 @@
+#include "harness/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "core/hdf5.h"
+#include "harness/run_folder.h"
+
+namespace salebench {
+namespace {
+
+using Row = std::vector<std::string>;
+
+std::string number(double value, const char* format, double factor = 1) {
+  return std::isnan(value) ? "-" : fmt::format(fmt::runtime(format), value * factor);
+}
+
+const Row kHeader = {"problem", "len",   "method",    "settings",  "density",  "recall",  "p05",
+                     "rel_l2",  "worst", "select ms", "attend ms", "total ms", "speedup", "status"};
+
+Row report_row(const CellRecord& r) {
+  std::string status = r.status;
+  if (!r.reason.empty()) status += ": " + r.reason;
+  if (r.status == "ok" && !r.timing_usable) status += " (quick: times unusable)";
+  if (r.status == "ok" && r.timing_usable && !r.converged) status += fmt::format(" (noisy, ±{:.0f}%)", 100 * r.noise);
+  return {r.problem + (r.repeat > 1 ? fmt::format(" x{}", r.repeat) : ""),
+          std::to_string(r.kv_len),
+          r.method,
+          r.settings,
+          number(r.density, "{:.4f}"),
+          number(r.recall_mean, "{:.4f}"),
+          number(r.recall_p05, "{:.4f}"),
+          number(r.rel_l2, "{:.2e}"),
+          number(r.rel_l2_worst, "{:.2e}"),
+          number(r.select_s, "{:.3g}", 1e3),
+          number(r.attend_s, "{:.3g}", 1e3),
+          number(r.total_s, "{:.3g}", 1e3),
+          number(r.speedup, "{:.2f}"),
+          status};
+}
+
+/// Printed width of UTF-8 text.
+std::size_t width(const std::string& text) {
+  return std::size_t(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+std::string aligned(const std::vector<Row>& rows, bool markdown) {
+  std::vector<std::size_t> widths(rows.front().size());
+  for (const Row& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+  std::string text;
+  for (std::size_t n = 0; n < rows.size(); ++n) {
+    std::string line = markdown ? "|" : "";
+    for (std::size_t i = 0; i < rows[n].size(); ++i) {
+      const bool left = i == 0 || i == 2 || i == 3 || i + 1 == rows[n].size();
+      const std::string pad(widths[i] - width(rows[n][i]), ' ');
+      line += fmt::format("{}{}{}", markdown ? " " : "", left ? rows[n][i] + pad : pad + rows[n][i], markdown ? " |" : "  ");
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+    if (n > 0) continue;
+    std::string rule = markdown ? "|" : "";
+    for (const std::size_t w : widths) rule += std::string(w + (markdown ? 2 : 0), '-') + (markdown ? "|" : "  ");
+    text += rule + "\n";
+  }
+  return text;
+}
+
+std::string csv(const std::vector<CellRecord>& records) {
+  std::string text;
+  for (const auto& column : columns<CellRecord>()) text += fmt::format("{}{}", text.empty() ? "" : ",", column.name);
+  text += "\n";
+  for (const CellRecord& record : records) {
+    std::string line;
+    for (const auto& column : columns<CellRecord>()) {
+      if (&column != &columns<CellRecord>().front()) line += ",";
+      std::visit(
+          [&](auto member) {
+            if constexpr (std::is_same_v<decltype(member), std::string CellRecord::*>) {
+              line += '"';
+              for (const char c : record.*member) line += c == '"' ? std::string("\"\"") : std::string(1, c);
+              line += '"';
+            } else {
+              line += fmt::format("{}", record.*member);
+            }
+          },
+          column.member);
+    }
+    text += line + "\n";
+  }
+  return text;
+}
+
+std::string json(const std::vector<CellRecord>& records) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const CellRecord& record : records) {
+    nlohmann::json row;
+    for (const auto& column : columns<CellRecord>())
+      std::visit([&](auto member) { row[column.name] = record.*member; }, column.member);  // NaN becomes null
+    rows.push_back(row);
+  }
+  return rows.dump(1) + "\n";
+}
+
+/// What is compared with each other: the same problem at the same length.
+using ProblemKey = std::tuple<std::string, std::string, std::int64_t, std::int64_t>;
+ProblemKey problem_of(const CellRecord& r) { return {r.dataset, r.problem, r.kv_len, r.repeat}; }
+
+std::vector<CellRecord> fastest_at(const std::vector<CellRecord>& records, double recall) {
+  std::map<std::pair<ProblemKey, std::string>, CellRecord> best;
+  for (const CellRecord& r : records) {
+    if (r.status != "ok" || r.recall_mean < recall) continue;
+    const auto [place, fresh] = best.try_emplace({problem_of(r), r.method}, r);
+    if (!fresh && r.total_s < place->second.total_s) place->second = r;
+  }
+  std::vector<CellRecord> picked;
+  for (auto& [key, record] : best) picked.push_back(std::move(record));
+  return picked;
+}
+
+}  // namespace
+
+std::vector<CellRecord> load_records(const std::string& path) {
+  try {
+    if (!std::filesystem::is_directory(path)) return read_run(path);
+  } catch (const h5::Error& error) {
+    throw UsageError(error.what());
+  }
+  const RunFolder folder(path);
+  return folder.records(folder.plan());
+}
+
+std::string format_report(std::vector<CellRecord> records, const std::string& format, double at_recall) {
+  if (at_recall > 0) records = fastest_at(records, at_recall);
+  if (format == "csv") return csv(records);
+  if (format == "json") return json(records);
+  std::ranges::stable_sort(records, {}, problem_of);
+  std::vector<Row> rows = {kHeader};
+  for (const CellRecord& r : records) rows.push_back(report_row(r));
+  return aligned(rows, format == "md");
+}
+
+}  // namespace salebench

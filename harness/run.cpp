@@ -1,0 +1,190 @@
+#include "harness/run.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "core/atomic_file.h"
+#include "core/status.h"
+#include "datasets/truth_cache.h"
+#include "harness/cell.h"
+#include "harness/dry_run.h"
+#include "harness/progress.h"
+#include "harness/provenance.h"
+#include "harness/run_folder.h"
+#include "harness/worker.h"
+
+namespace salebench {
+namespace {
+
+/// Exit codes of a worker that the parent understands; any other means it broke.
+constexpr int kCellWritten = 0;
+constexpr int kCellNotWritten = kCannotWrite;
+
+/// The cells that are still to be run, given what is in the folder.
+std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunFolder& folder, const RunOptions& options) {
+  std::vector<const PlannedCell*> todo;
+  const auto done = options.force ? std::map<std::string, CellRecord>() : folder.finished(plan);
+  std::set<std::string> stale;
+  for (const PlannedCell& cell : plan.cells) {
+    const auto found = done.find(cell.id);
+    const bool keep = found != done.end() &&
+                      (!options.retry_failed || found->second.status == "ok" || found->second.status == "unsupported");
+    if (!keep)
+      todo.push_back(&cell);
+    else if (found->second.git_sha != git_revision())
+      stale.insert(fmt::format("{} ({})", cell.id, found->second.git_sha));
+  }
+  if (!stale.empty())
+    spdlog::warn("{} kept cells are from another commit than {}, such as {}; --force measures them again", stale.size(),
+                 git_revision(), *stale.begin());
+  return todo;
+}
+
+/// Computes the truths that the cells need, so that no cell's timeout pays for them.
+void prepare_truths(const Plan& plan, const std::vector<const PlannedCell*>& todo, const TruthCache& cache, Progress& progress) {
+  std::set<std::string> ready;
+  for (const PlannedCell* cell : todo) {
+    if (!cell->unsupported.empty() || !ready.insert(cell->truth_fingerprint).second) continue;
+    const TruthKey key = {cell->truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed};
+    const Shape shape = Dataset::shape_of(cell->problem, {cell->view.length, 1});
+    if (cache.load(key, shape)) continue;
+    const ProblemTensors tensors = apply_view(Dataset(cell->dataset).load(cell->problem.id), {cell->view.length, 1});
+    cache.get(key, tensors.view(), [&](double share) {
+      progress.note(fmt::format("exact attention of {} {}: {:.0f}%", cell->problem.id, shape.kv_len, 100 * share));
+    });
+    if (interrupted) return;
+  }
+}
+
+/// A cell that has no result of its own: the parent says how it ended.
+CellResult failed_cell(const Plan& plan, const PlannedCell& cell, Status status, const std::string& reason, int signal) {
+  CellResult result;
+  result.cell = planned_record(plan, cell);
+  result.cell.status = status_name(status);
+  result.cell.reason = reason;
+  result.cell.signal = signal;
+  result.cell.finished_utc = utc_now();
+  const ProblemInfo& info = cell.problem;
+  result.problem.path = cell.dataset, result.problem.id = info.id;
+  return result;
+}
+
+/// Runs one cell in a worker and returns its record, or nothing if interrupted. Throws WriteError.
+std::optional<CellRecord> run_in_worker(const Plan& plan, const PlannedCell& cell, const RunFolder& folder) {
+  const std::string log = folder.log_path(cell.id);
+  const WorkerEnd end = run_worker({"cell", folder.path(), cell.id}, log, plan.sweep.cell_timeout);
+  CellResult failed;
+  switch (end.how) {
+    case WorkerEnd::How::interrupted:
+      return std::nullopt;
+    case WorkerEnd::How::timed_out:
+      failed = failed_cell(plan, cell, Status::timeout,
+                           fmt::format("not done after limits.cell_timeout = {} s", plan.sweep.cell_timeout), 0);
+      break;
+    case WorkerEnd::How::signalled: {
+      const std::string tail = log_tail(log);
+      failed = failed_cell(plan, cell, Status::crashed,
+                           fmt::format("killed by {}{}{}", signal_text(end.code), tail.empty() ? "" : "; log: ", tail), end.code);
+      break;
+    }
+    case WorkerEnd::How::exited:
+      if (end.code == kCellWritten) return read_cell(folder.cell_path(cell.id));
+      if (end.code == kCellNotWritten) throw WriteError(log_tail(log));
+      failed = failed_cell(plan, cell, Status::crashed, fmt::format("worker ended with code {}; log: {}", end.code, log_tail(log)), 0);
+      break;
+  }
+  write_cell(folder.cell_path(cell.id), failed);
+  return failed.cell;
+}
+
+std::optional<CellRecord> run_one(const Plan& plan, const PlannedCell& cell, const RunFolder& folder, bool in_process,
+                                  const TruthCache& cache) {
+  // What a run is about to measure must not be mistaken for what an earlier one left.
+  std::filesystem::remove(folder.cell_path(cell.id));
+  if (!in_process && cell.unsupported.empty()) return run_in_worker(plan, cell, folder);
+  const CellResult result = run_cell(plan, cell, cache);
+  write_cell(folder.cell_path(cell.id), result);
+  return result.cell;
+}
+
+void print_failures(const std::vector<CellRecord>& records, const RunFolder& folder) {
+  for (const CellRecord& r : records) {
+    if (r.status == "ok" || r.status == "unsupported" || r.status == "interrupted") continue;
+    fmt::print(stderr, "{}: {} {} on {} {}: {}\n  log    {}\n  repeat {}\n", r.status, r.method, r.settings, r.problem,
+               r.kv_len, r.reason, folder.log_path(r.id), r.repro);
+  }
+}
+
+ExitCode exit_code_of(const std::vector<CellRecord>& records) {
+  const auto count = [&](const char* status) { return std::ranges::count(records, status, &CellRecord::status); };
+  const auto ok = count("ok");
+  if (ok + count("unsupported") < std::ssize(records)) return kSomeCellsFailed;
+  return ok == 0 ? kNothingMeasured : kAllDone;
+}
+
+ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunOptions& options) {
+  const TruthCache cache(TruthCache::default_folder());
+  const auto todo = cells_to_run(plan, folder, options);
+  Progress progress(int(todo.size()), options.quiet);
+  prepare_truths(plan, todo, cache, progress);
+  for (const PlannedCell* cell : todo) {
+    if (interrupted) break;
+    progress.starting(*cell);
+    const auto record = run_one(plan, *cell, folder, options.in_process, cache);
+    if (!record) break;
+    progress.finished(*cell, *record);
+  }
+  progress.end();
+  folder.collect();
+  const auto records = folder.records(plan);
+  print_failures(records, folder);
+  if (interrupted) {
+    fmt::print(stderr, "interrupted; what is finished is kept, --resume goes on\n");
+    return kInterrupted;
+  }
+  fmt::print(stderr, "{}: {} cells, see `salebench report {}`\n", folder.run_path(), records.size(), folder.path());
+  return exit_code_of(records);
+}
+
+}  // namespace
+
+ExitCode run_sweep(const RunOptions& options) {
+  catch_interrupts();
+  SweepConfig sweep = read_config(options.config, options.overrides);
+  RunFolder folder(options.out.empty() ? "runs/" + sweep.run : options.out);
+  if (!options.dry_run && folder.exists() && !options.resume && !options.retry_failed && !options.force)
+    throw UsageError(fmt::format(
+        "{} exists: --resume keeps its finished cells, --retry-failed runs the failed ones again, --force all of them; "
+        "or choose another folder with -o",
+        folder.path()));
+  Plan plan = make_plan(std::move(sweep), options.quick);
+  if (!options.only.empty()) keep_only(plan, options.only);
+  if (plan.cells.empty()) {
+    fmt::print(stderr, "no cell matches --only '{}'; --dry-run lists them\n", options.only);
+    return kNothingMeasured;
+  }
+  if (options.dry_run) {
+    print_dry_run(plan);
+    return kAllDone;
+  }
+  folder.open_for_writing();
+  folder.write_plan(plan, {{"created_utc", utc_now()},
+                           {"argv", options.command_line},
+                           {"note", options.note},
+                           {"provenance", provenance_json()}});
+  return run_cells(plan, folder, options);
+}
+
+ExitCode run_worker_cell(const std::string& path, const std::string& id) {
+  const RunFolder folder(path);
+  const Plan plan = folder.plan();
+  const CellResult result = run_cell(plan, plan.cell(id), TruthCache(TruthCache::default_folder()));
+  write_cell(folder.cell_path(id), result);
+  return kAllDone;
+}
+
+}  // namespace salebench

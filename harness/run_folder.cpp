@@ -1,0 +1,105 @@
+#include "harness/run_folder.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "core/atomic_file.h"
+#include "core/hdf5.h"
+#include "core/status.h"
+#include "harness/cell.h"
+
+namespace salebench {
+namespace {
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw UsageError(fmt::format("cannot open {}: is this the output folder of `salebench run`?", path));
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write_text(const std::string& path, const std::string& text) { write_file_atomically(path, text.data(), text.size()); }
+
+}  // namespace
+
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+bool RunFolder::exists() const { return std::filesystem::exists(path_); }
+
+void RunFolder::open_for_writing() {
+  std::error_code error;
+  for (const char* name : {"/cells", "/logs"}) {
+    std::filesystem::create_directories(path_ + name, error);
+    if (error) throw WriteError(fmt::format("cannot make {}{}: {}", path_, name, error.message()));
+  }
+  const std::string lock_path = path_ + "/.lock";
+  lock_ = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ < 0) throw WriteError(fmt::format("cannot write {}: {}", lock_path, std::strerror(errno)));
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0)
+    throw UsageError(fmt::format("another run is working in {}; wait for it, or choose another folder with -o", path_));
+}
+
+void RunFolder::write_plan(const Plan& plan, const RunAttributes& attributes) const {
+  write_text(path_ + "/config.yaml", plan.sweep.text + "\n");
+  write_text(path_ + "/run.json", nlohmann::json(attributes).dump(1) + "\n");
+  write_text(path_ + "/plan.json", plan_to_json(plan));
+}
+
+Plan RunFolder::plan() const { return plan_from_json(read_text(path_ + "/plan.json")); }
+
+RunAttributes RunFolder::attributes() const {
+  try {
+    return nlohmann::json::parse(read_text(path_ + "/run.json")).get<RunAttributes>();
+  } catch (const nlohmann::json::exception& error) {
+    throw UsageError(fmt::format("{}/run.json is damaged: {}", path_, error.what()));
+  }
+}
+
+std::map<std::string, CellRecord> RunFolder::finished(const Plan& plan) const {
+  std::map<std::string, CellRecord> records;
+  for (const PlannedCell& cell : plan.cells) {
+    if (!std::filesystem::exists(cell_path(cell.id))) continue;
+    try {
+      records[cell.id] = read_cell(cell_path(cell.id));
+    } catch (const h5::Error&) {
+      // Damaged from outside: cells are written whole. It is run again.
+    }
+  }
+  return records;
+}
+
+std::vector<CellRecord> RunFolder::records(const Plan& plan) const {
+  const auto done = finished(plan);
+  std::vector<CellRecord> records;
+  for (const PlannedCell& cell : plan.cells) {
+    if (const auto found = done.find(cell.id); found != done.end()) {
+      records.push_back(found->second);
+    } else {
+      records.push_back(planned_record(plan, cell));
+      records.back().status = status_name(Status::interrupted);
+      records.back().reason = "not run yet; --resume runs it";
+    }
+    records.back().cell = std::int64_t(records.size()) - 1;
+  }
+  return records;
+}
+
+void RunFolder::collect() const {
+  const Plan stored = plan();
+  RunAttributes all = attributes();
+  all["run"] = stored.sweep.run;
+  all["config_yaml"] = stored.sweep.text;
+  write_run(run_path(), all, records(stored), cells_folder());
+}
+
+}  // namespace salebench

@@ -1,0 +1,65 @@
+// Strict reading of YAML: every key must be known, every value of its type, and every error says where.
+#pragma once
+
+#include <yaml-cpp/yaml.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "harness/errors.h"
+
+namespace salebench {
+
+/// A YAML file with `--set` overrides applied. Messages start with "file:line:column: path" or "--set path".
+class YamlDocument {
+ public:
+  /// Throws UsageError for a missing file, bad YAML or an override that is not path=value.
+  YamlDocument(const std::string& path, const std::vector<std::string>& overrides);
+
+  const YAML::Node& root() const { return root_; }
+  const std::string& path() const { return path_; }
+  std::string text() const;  ///< the whole document, overrides included
+
+  [[noreturn]] void fail(const YAML::Node& node, const std::string& key_path, const std::string& what) const;
+
+ private:
+  void apply(const std::string& override_text);
+
+  std::string path_;
+  YAML::Node root_;
+  std::vector<std::string> overridden_;  ///< key paths
+};
+
+/// A map of a document, read key by key; done() then refuses the keys that nobody asked for.
+class YamlMap {
+ public:
+  YamlMap(const YamlDocument& document, YAML::Node node, std::string key_path);
+
+  bool has(const std::string& key);
+  /// The node under a key; fails if it is missing.
+  YAML::Node required(const std::string& key);
+  YamlMap map(const std::string& key);  ///< an empty map if the key is missing
+
+  double number(const std::string& key, double otherwise, double low, double high);
+  int integer(const std::string& key, int otherwise, int low, int high);
+  std::string text(const std::string& key, const std::string& otherwise);
+  std::string choice(const std::string& key, const std::string& otherwise, const std::vector<std::string>& allowed);
+  /// A scalar or a list of scalars, as a list.
+  std::vector<std::string> texts(const std::string& key, const std::vector<std::string>& otherwise);
+  std::vector<int> integers(const std::string& key, const std::vector<int>& otherwise, int low, int high);
+
+  std::string path_of(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
+  const YamlDocument& document() const { return document_; }
+  const YAML::Node& node() const { return node_; }
+  /// Fails on the first key that was never asked for, naming the nearest one that was.
+  void done() const;
+
+ private:
+  const YamlDocument& document_;
+  YAML::Node node_;
+  std::string path_;
+  std::vector<std::string> asked_;
+};
+
+}  // namespace salebench

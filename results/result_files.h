@@ -1,0 +1,40 @@
+// The files of a run: one a cell, written when it ends, and run.h5, collected from them.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/block_mask.h"
+#include "results/schema.h"
+
+namespace salebench {
+
+/// All that a finished cell leaves behind.
+struct CellResult {
+  CellRecord cell;
+  std::vector<HeadRecord> heads;
+  std::vector<SampleRecord> samples;
+  ProblemRecord problem;
+  std::optional<BlockMask> mask;  ///< stored where the config says save: [masks]
+};
+
+/// Writes a cell's file atomically. Throws WriteError.
+void write_cell(const std::string& path, const CellResult& result);
+
+/// The record of a cell's file. Throws h5::Error for a damaged file.
+CellRecord read_cell(const std::string& path);
+
+/// Text attributes of run.h5: run, created_utc, argv, config_yaml, note, provenance (JSON).
+using RunAttributes = std::map<std::string, std::string>;
+
+/// Writes run.h5 from cell records in order; a record whose id has a file in `cells_folder` brings that file's tables
+/// and mask along, another stands alone (a cell that never ran). Throws WriteError.
+void write_run(const std::string& path, const RunAttributes& attributes, std::vector<CellRecord> cells,
+               const std::string& cells_folder);
+
+/// The cells of a run.h5. Throws h5::Error.
+std::vector<CellRecord> read_run(const std::string& path);
+
+}  // namespace salebench

@@ -1,0 +1,144 @@
+#include "results/schema.h"
+
+#include <fmt/format.h>
+
+namespace salebench {
+
+template <>
+const std::vector<Column<CellRecord>>& columns<CellRecord>() {
+  using R = CellRecord;
+  static const std::vector<Column<R>> table = {
+      {"cell", "", "number of the cell in this run, from 0", &R::cell},
+      {"id", "", "method and hash of all that defines the cell; names its file", &R::id},
+      {"method", "", "registered name", &R::method},
+      {"method_version", "", "raised when a method's results change", &R::method_version},
+      {"role", "", "method, baseline or oracle (a bound, not a competitor)", &R::role},
+      {"params", "", "all parameters, JSON", &R::params},
+      {"settings", "", "the parameters that the config sets, for people", &R::settings},
+      {"dataset", "", "path of the capture", &R::dataset},
+      {"problem", "", "id of the problem in the capture", &R::problem},
+      {"fingerprint", "", "hash of the values, shape, scale and causality of the problem as used", &R::fingerprint},
+      {"layer", "", "model layer; -1 unknown", &R::layer},
+      {"repeat", "", "copies of the captured heads", &R::repeat},
+      {"q_heads", "", "query heads", &R::q_heads},
+      {"kv_heads", "", "KV heads", &R::kv_heads},
+      {"q_len", "tokens", "query rows", &R::q_len},
+      {"kv_len", "tokens", "keys", &R::kv_len},
+      {"head_dim", "", "channels of a head", &R::head_dim},
+      {"dtype", "", "type of the captured values", &R::dtype},
+      {"backend", "", "cpu", &R::backend},
+      {"threads", "", "CPU threads", &R::threads},
+      {"cache", "", "cold: inputs evicted before each sample; hot: not", &R::cache},
+      {"truth_rows", "", "query rows that accuracy is measured on", &R::truth_rows},
+      {"status", "", "ok, unsupported, incorrect, error, oom, timeout, crashed or interrupted", &R::status},
+      {"reason", "", "why the status is not ok, or a remark on an ok cell", &R::reason},
+      {"signal", "", "the signal that ended the worker; 0 for none", &R::signal},
+      {"repro", "", "command that runs this cell again", &R::repro},
+      {"density", "", "kept causal (query, key) pairs / causal pairs", &R::density},
+      {"tile_density", "", "kept tiles / causal tiles", &R::tile_density},
+      {"recall_mean", "", "true softmax probability on kept keys, mean over rows and heads", &R::recall_mean},
+      {"recall_p05", "", "the same, 5th percentile of rows", &R::recall_p05},
+      {"recall_min", "", "the same, worst row", &R::recall_min},
+      {"rel_l2", "", "relative L2 error of the output over the problem", &R::rel_l2},
+      {"rel_l2_worst", "", "relative L2 error of the worst head", &R::rel_l2_worst},
+      {"max_abs", "", "largest absolute error of the output", &R::max_abs},
+      {"l1_per_token", "", "sum of absolute errors of a head / rows, mean over heads (SALE's calibration error)", &R::l1_per_token},
+      {"cos_min", "", "smallest cosine between a computed and an exact output row", &R::cos_min},
+      {"flops_executed", "FLOP", "4 head_dim per pair in kept tiles; selection not counted", &R::flops_executed},
+      {"flops_dense", "FLOP", "4 head_dim per causal pair", &R::flops_dense},
+      {"select_s", "s", "median time of selection, quantisation included", &R::select_s},
+      {"attend_s", "s", "median time of attention over the mask", &R::attend_s},
+      {"total_s", "s", "median time of both", &R::total_s},
+      {"total_lo_s", "s", "95 % bootstrap interval of total_s, low end", &R::total_lo_s},
+      {"total_hi_s", "s", "95 % bootstrap interval of total_s, high end", &R::total_hi_s},
+      {"baseline", "", "the method that dense_s times", &R::baseline},
+      {"dense_s", "s", "median time of the baseline's attention, sampled in turn with the method", &R::dense_s},
+      {"speedup", "", "dense_s / total_s", &R::speedup},
+      {"speedup_lo", "", "95 % bootstrap interval of speedup, low end", &R::speedup_lo},
+      {"speedup_hi", "", "95 % bootstrap interval of speedup, high end", &R::speedup_hi},
+      {"noise", "", "half width of the interval of total_s / total_s", &R::noise},
+      {"converged", "", "1 if noise fell to measure.max_noise before measure.max_time", &R::converged},
+      {"samples", "", "number of timed samples", &R::samples},
+      {"timing_usable", "", "0 for --quick runs and cells without times", &R::timing_usable},
+      {"bytes_peak", "B", "peak resident memory of the worker", &R::bytes_peak},
+      {"wall_s", "s", "wall time of the whole cell", &R::wall_s},
+      {"git_sha", "", "commit the program was built from, +dirty if changed", &R::git_sha},
+      {"finished_utc", "", "when the cell ended", &R::finished_utc},
+  };
+  return table;
+}
+
+template <>
+const std::vector<Column<HeadRecord>>& columns<HeadRecord>() {
+  using R = HeadRecord;
+  static const std::vector<Column<R>> table = {
+      {"cell", "", "the cell, as in /cells", &R::cell},
+      {"head", "", "query head", &R::head},
+      {"density", "", "as in /cells, of this head", &R::density},
+      {"tile_density", "", "as in /cells, of this head", &R::tile_density},
+      {"recall_mean", "", "as in /cells, of this head", &R::recall_mean},
+      {"recall_p05", "", "as in /cells, of this head", &R::recall_p05},
+      {"recall_min", "", "as in /cells, of this head", &R::recall_min},
+      {"rel_l2", "", "as in /cells, of this head", &R::rel_l2},
+      {"max_abs", "", "as in /cells, of this head", &R::max_abs},
+      {"l1_per_token", "", "as in /cells, of this head", &R::l1_per_token},
+      {"cos_min", "", "as in /cells, of this head", &R::cos_min},
+  };
+  return table;
+}
+
+template <>
+const std::vector<Column<SampleRecord>>& columns<SampleRecord>() {
+  using R = SampleRecord;
+  static const std::vector<Column<R>> table = {
+      {"cell", "", "the cell, as in /cells", &R::cell},
+      {"sample", "", "number of the sample, in the order taken", &R::sample},
+      {"phase", "", "select, attend, or dense for the baseline", &R::phase},
+      {"seconds", "s", "time of the phase", &R::seconds},
+  };
+  return table;
+}
+
+template <>
+const std::vector<Column<ProblemRecord>>& columns<ProblemRecord>() {
+  using R = ProblemRecord;
+  static const std::vector<Column<R>> table = {
+      {"path", "", "the capture", &R::path},
+      {"id", "", "problem in the capture", &R::id},
+      {"model", "", "the model captured", &R::model},
+      {"prompt", "", "the prompt captured", &R::prompt},
+      {"source", "", "where the capture comes from", &R::source},
+      {"captured_utc", "", "when it was made", &R::captured_utc},
+      {"dtype", "", "float16 or bfloat16", &R::dtype},
+      {"layer", "", "model layer; -1 unknown", &R::layer},
+      {"q_heads", "", "captured query heads", &R::q_heads},
+      {"kv_heads", "", "captured KV heads", &R::kv_heads},
+      {"q_len", "tokens", "captured query rows", &R::q_len},
+      {"kv_len", "tokens", "captured keys", &R::kv_len},
+      {"head_dim", "", "channels of a head", &R::head_dim},
+      {"scale", "", "softmax scale", &R::scale},
+  };
+  return table;
+}
+
+namespace {
+
+template <class Record>
+std::string table_markdown(const char* name, const char* what) {
+  static constexpr const char* kTypes[] = {"text", "int64", "float64"};
+  std::string text = fmt::format("### `{}`: {}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n", name, what);
+  for (const auto& column : columns<Record>())
+    text += fmt::format("| `{}` | {} | {} | {} |\n", column.name, kTypes[column.member.index()], column.unit, column.meaning);
+  return text + "\n";
+}
+
+}  // namespace
+
+std::string schema_markdown() {
+  return table_markdown<CellRecord>("/cells", "one row a cell") +
+         table_markdown<HeadRecord>("/heads", "one row a query head of a cell") +
+         table_markdown<SampleRecord>("/samples", "one row a timed phase of a sample") +
+         table_markdown<ProblemRecord>("/problems", "one row a captured problem");
+}
+
+}  // namespace salebench

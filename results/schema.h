@@ -1,0 +1,66 @@
+// The columns of a result: one table of name, unit, meaning and member drives the writer, the reader, the report and the
+// documentation (results/README.md, by `salebench list columns`).
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace salebench {
+
+inline constexpr double kNoValue = std::numeric_limits<double>::quiet_NaN();
+
+/// One cell: a method with its parameters on one problem. Doubles are NaN and texts empty where there is nothing to say.
+struct CellRecord {
+  std::int64_t cell = 0;
+  std::string id, method, role, params, settings, dataset, problem, fingerprint, dtype, backend, cache, status, reason,
+      repro, baseline, git_sha, finished_utc;
+  std::int64_t method_version = 0, layer = -1, repeat = 1, q_heads = 0, kv_heads = 0, q_len = 0, kv_len = 0,
+               head_dim = 0, threads = 0, truth_rows = 0, signal = 0, samples = 0, converged = 0, timing_usable = 0;
+  double density = kNoValue, tile_density = kNoValue, recall_mean = kNoValue, recall_p05 = kNoValue,
+         recall_min = kNoValue, rel_l2 = kNoValue, rel_l2_worst = kNoValue, max_abs = kNoValue, l1_per_token = kNoValue,
+         cos_min = kNoValue, flops_executed = kNoValue, flops_dense = kNoValue;
+  double select_s = kNoValue, attend_s = kNoValue, total_s = kNoValue, total_lo_s = kNoValue, total_hi_s = kNoValue,
+         dense_s = kNoValue, speedup = kNoValue, speedup_lo = kNoValue, speedup_hi = kNoValue, noise = kNoValue,
+         bytes_peak = kNoValue, wall_s = kNoValue;
+};
+
+/// One query head of a cell.
+struct HeadRecord {
+  std::int64_t cell = 0, head = 0;
+  double density = kNoValue, tile_density = kNoValue, recall_mean = kNoValue, recall_p05 = kNoValue,
+         recall_min = kNoValue, rel_l2 = kNoValue, max_abs = kNoValue, l1_per_token = kNoValue, cos_min = kNoValue;
+};
+
+/// One timed phase of one sample of a cell.
+struct SampleRecord {
+  std::int64_t cell = 0, sample = 0;
+  std::string phase;
+  double seconds = kNoValue;
+};
+
+/// One captured problem that cells refer to.
+struct ProblemRecord {
+  std::string path, id, model, prompt, source, captured_utc, dtype;
+  std::int64_t layer = -1, q_heads = 0, kv_heads = 0, q_len = 0, kv_len = 0, head_dim = 0;
+  double scale = kNoValue;
+};
+
+template <class Record>
+struct Column {
+  const char* name;
+  const char* unit;  ///< "" for none
+  const char* meaning;
+  std::variant<std::string Record::*, std::int64_t Record::*, double Record::*> member;
+};
+
+/// The columns of a record type, in file order.
+template <class Record>
+const std::vector<Column<Record>>& columns();
+
+/// Markdown tables of all columns, for the documentation.
+std::string schema_markdown();
+
+}  // namespace salebench
