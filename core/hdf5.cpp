@@ -258,7 +258,8 @@ void Group::set_dataset_attribute(const std::string& dataset, const std::string&
 }
 
 void Group::make_scale(const std::string& dataset) const {
-  if (H5DSset_scale(open_dataset(dataset).get(), dataset.c_str()) < 0) fail("cannot make a dimension scale of", dataset);
+  if (H5DSset_scale(open_dataset(dataset).get(), dataset.c_str()) < 0)
+    fail("cannot make a dimension scale of", dataset);
 }
 void Group::attach_scale(const std::string& dataset, const std::string& scale) const {
   if (H5DSattach_scale(open_dataset(dataset).get(), open_dataset(scale).get(), 0) < 0)

@@ -41,7 +41,8 @@ void require_finite(std::span<const float> output, const Shape& shape) {
   for (std::size_t i = 0; i < output.size(); ++i) {
     if (std::isfinite(output[i])) continue;
     const std::size_t row = i / shape.head_dim;
-    throw Incorrect(fmt::format("output is {} or was not written at head {}, row {}, channel {}", output[i], row / shape.q_len, row % shape.q_len, i % shape.head_dim));
+    throw Incorrect(fmt::format("output is {} or was not written at head {}, row {}, channel {}", output[i],
+                                row / shape.q_len, row % shape.q_len, i % shape.head_dim));
   }
 }
 
@@ -51,7 +52,8 @@ void require_causal(ConstMaskView mask) {
     for (int qb = 0; qb < grid.q_blocks(); ++qb)
       for (int kb = grid.causal_end(qb); kb < grid.words() * 32; ++kb)
         if (mask.kept(head, qb, kb))
-          throw Incorrect(fmt::format("mask keeps key block {} of query block {}, head {}, which no row may see", kb, qb, head));
+          throw Incorrect(
+              fmt::format("mask keeps key block {} of query block {}, head {}, which no row may see", kb, qb, head));
 }
 
 double relative_difference(std::span<const float> a, std::span<const float> b) {
@@ -173,7 +175,8 @@ class Bench {
     if (std::memcmp(timed_.output.data(), accurate_.output.data(), timed_.output.size() * sizeof(float)) == 0) return;
     const double difference = relative_difference(timed_.output, accurate_.output);
     if (!(difference <= kRepeatTolerance))
-      throw Incorrect(fmt::format("the timed output differs from the accuracy pass by {:.2g} (relative L2)", difference));
+      throw Incorrect(
+          fmt::format("the timed output differs from the accuracy pass by {:.2g} (relative L2)", difference));
   }
 
   const Plan& plan_;
@@ -224,7 +227,8 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   c.baseline = plan.sweep.measure.baseline;
   c.threads = plan.sweep.threads > 0 ? plan.sweep.threads : omp_get_num_procs();
   c.git_sha = git_revision();
-  c.repro = fmt::format("salebench run {} --only '{}' --in-process{}", plan.sweep.path, cell.id, plan.quick ? " --quick" : "");
+  c.repro = fmt::format("salebench run {} --only '{}' --in-process{}", plan.sweep.path, cell.id,
+                        plan.quick ? " --quick" : "");
   return c;
 }
 
@@ -234,8 +238,9 @@ CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache&
   CellResult result;
   result.cell = planned_record(plan, cell);
   const ProblemInfo& info = cell.problem;
-  result.problem = {cell.dataset, info.id, info.model, info.prompt, info.source, info.captured_utc, info.dtype, info.layer, info.shape.q_heads,
-                    info.shape.kv_heads, info.shape.q_len, info.shape.kv_len, info.shape.head_dim, info.scale};
+  result.problem = {cell.dataset,      info.id,           info.model,          info.prompt,        info.source,
+                    info.captured_utc, info.dtype,        info.layer,          info.shape.q_heads, info.shape.kv_heads,
+                    info.shape.q_len,  info.shape.kv_len, info.shape.head_dim, info.scale};
   result.cell.status = status_name(Status::ok);
   try {
     run_all(plan, cell, cache, result);

@@ -29,7 +29,8 @@ MeasureConfig read_measure(YamlMap map) {
     }
   }
   if (m.max_time < m.min_time)
-    map.document().fail(map.node(), map.path_of("max_time"), fmt::format("{} is less than min_time {}", m.max_time, m.min_time));
+    map.document().fail(map.node(), map.path_of("max_time"),
+                        fmt::format("{} is less than min_time {}", m.max_time, m.min_time));
   map.done();
   return m;
 }
@@ -111,7 +112,8 @@ SweepConfig read_config(const std::string& path, const std::vector<std::string>&
   for (const std::string& backend : sweep.backends) {
     if (backend == "cuda")
       throw DeviceError("backend cuda: no method of this build has CUDA kernels; use `backend: [cpu]`");
-    if (backend != "cpu") document.fail(root.required("backend"), "backend", fmt::format("'{}' is not cpu or cuda", backend));
+    if (backend != "cpu")
+      document.fail(root.required("backend"), "backend", fmt::format("'{}' is not cpu or cuda", backend));
   }
   root.required("methods");
   sweep.methods = read_methods(document, root.map("methods"));

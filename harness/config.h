@@ -14,9 +14,9 @@ namespace salebench {
 struct MeasureConfig {
   std::string cache = "cold";  ///< cold: evict inputs and outputs before each sample; hot: leave them
   double warmup = 0.1;
-  double min_time = 0.3;     ///< time a cell for at least this long
-  double max_time = 5;       ///< stop here even if noisy
-  double max_noise = 0.02;   ///< stop when the 95 % interval of the median is within +- this share
+  double min_time = 0.3;    ///< time a cell for at least this long
+  double max_time = 5;      ///< stop here even if noisy
+  double max_noise = 0.02;  ///< stop when the 95 % interval of the median is within +- this share
   int min_samples = 5;
   std::string baseline = "dense";  ///< the method sampled in turn with each cell; "none" for no speedup
 };

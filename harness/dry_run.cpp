@@ -35,7 +35,8 @@ double estimate_seconds(const PlannedCell& cell, const MeasureConfig& m, bool qu
   const double dense = 4.0 * cell.shape.head_dim * cell.shape.q_heads * pairs / flops;
   const double sample = m.baseline == "none" ? dense : 2 * dense;
   if (quick) return kStartUp + 2 * dense + sample;
-  return kStartUp + 2 * dense + std::max(m.warmup, sample) + std::max(m.min_samples * sample, (m.min_time + m.max_time) / 2);
+  return kStartUp + 2 * dense + std::max(m.warmup, sample) +
+         std::max(m.min_samples * sample, (m.min_time + m.max_time) / 2);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@ namespace salebench {
 enum ExitCode : int {
   kAllDone = 0,
   kSomeCellsFailed = 1,
-  kUsage = 2,           ///< command line or config
+  kUsage = 2,            ///< command line or config
   kNothingMeasured = 4,  ///< no cell left, or none that ran
   kNoDeviceOrData = 5,
   kCannotWrite = 6,  ///< output folder, full disk

@@ -18,9 +18,13 @@ nlohmann::json method_json(const MethodInfo& info) {
   const auto method = info.make();
   nlohmann::json params = nlohmann::json::array();
   for (const Param& p : method->params())
-    params.push_back({{"name", p.name()}, {"type", p.type()}, {"default", p.text()}, {"allowed", p.allowed()}, {"help", p.help()}});
+    params.push_back(
+        {{"name", p.name()}, {"type", p.type()}, {"default", p.text()}, {"allowed", p.allowed()}, {"help", p.help()}});
   const BlockSize block = method->block();
-  return {{"name", info.name}, {"version", info.version}, {"summary", info.summary}, {"params", params},
+  return {{"name", info.name},
+          {"version", info.version},
+          {"summary", info.summary},
+          {"params", params},
           {"block", fmt::format("{}x{}", block.q, block.k)}};
 }
 
@@ -44,8 +48,9 @@ std::string list_methods(bool json) {
     text += fmt::format("{} (version {}, tile {}): {}\n", m["name"].get<std::string>(), m["version"].get<int>(),
                         m["block"].get<std::string>(), m["summary"].get<std::string>());
     for (const auto& p : m["params"])
-      text += fmt::format("  {:<14} {:<7} default {:<7} {}  [{}]\n", p["name"].get<std::string>(), p["type"].get<std::string>(),
-                          p["default"].get<std::string>(), p["help"].get<std::string>(), p["allowed"].get<std::string>());
+      text += fmt::format("  {:<14} {:<7} default {:<7} {}  [{}]\n", p["name"].get<std::string>(),
+                          p["type"].get<std::string>(), p["default"].get<std::string>(), p["help"].get<std::string>(),
+                          p["allowed"].get<std::string>());
   }
   return text;
 }
@@ -60,10 +65,18 @@ std::string list_datasets(std::vector<std::string> paths, bool json) {
     text += path + "\n";
     for (const ProblemInfo& p : dataset.problems()) {
       const Shape& s = p.shape;
-      text += fmt::format("  {:<20} {}/{} heads, {} x {} tokens, head_dim {}, {}, {}\n", p.id, s.q_heads, s.kv_heads, s.q_len,
-                          s.kv_len, s.head_dim, p.dtype, p.model);
-      all.push_back({{"path", path}, {"problem", p.id}, {"q_heads", s.q_heads}, {"kv_heads", s.kv_heads}, {"q_len", s.q_len},
-                     {"kv_len", s.kv_len}, {"head_dim", s.head_dim}, {"dtype", p.dtype}, {"model", p.model}, {"layer", p.layer}});
+      text += fmt::format("  {:<20} {}/{} heads, {} x {} tokens, head_dim {}, {}, {}\n", p.id, s.q_heads, s.kv_heads,
+                          s.q_len, s.kv_len, s.head_dim, p.dtype, p.model);
+      all.push_back({{"path", path},
+                     {"problem", p.id},
+                     {"q_heads", s.q_heads},
+                     {"kv_heads", s.kv_heads},
+                     {"q_len", s.q_len},
+                     {"kv_len", s.kv_len},
+                     {"head_dim", s.head_dim},
+                     {"dtype", p.dtype},
+                     {"model", p.model},
+                     {"layer", p.layer}});
     }
   }
   return json ? all.dump(1) + "\n" : text;
@@ -74,7 +87,8 @@ std::string info_text() {
   std::string text;
   for (const auto& [section, values] : all.items())
     for (const auto& [name, value] : values.items())
-      text += fmt::format("{:<24} {}\n", section + "." + name, value.is_string() ? value.get<std::string>() : value.dump());
+      text +=
+          fmt::format("{:<24} {}\n", section + "." + name, value.is_string() ? value.get<std::string>() : value.dump());
   text += fmt::format("{:<24} {}\n", "truth cache", TruthCache::default_folder());
   text += fmt::format("{:<24} ", "methods");
   for (const MethodInfo& info : methods()) text += fmt::format("{} ", info.name);

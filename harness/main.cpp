@@ -35,16 +35,19 @@ void add_run(CLI::App& app, Commands& c) {
   CLI::App* run = app.add_subcommand("run", "run a sweep: salebench run configs/quickstart.yaml -o runs/first");
   run->add_option("config", c.run.config, "YAML config")->required();
   run->add_option("-o,--out", c.run.out, "output folder (default runs/<name of the run>)");
-  run->add_option("--set", c.run.overrides, "override a config value: measure.max_time=5, methods.sale.threshold=[0.001,0.002]")
+  run->add_option("--set", c.run.overrides,
+                  "override a config value: measure.max_time=5, methods.sale.threshold=[0.001,0.002]")
       ->allow_extra_args(false);
   run->add_option("--only", c.run.only, "run only the cells whose id or label matches this glob");
   run->add_option("--note", c.run.note, "text to keep with the results");
   run->add_flag("--dry-run", c.run.dry_run, "list the cells, what is skipped and why, and a time estimate");
   run->add_flag("--quick", c.run.quick, "run each cell once; times are marked unusable");
   run->add_flag("--in-process", c.run.in_process, "no worker processes, for debugging");
-  CLI::Option* resume = run->add_flag("--resume", c.run.resume, "go on in an existing folder, keeping every finished cell");
+  CLI::Option* resume =
+      run->add_flag("--resume", c.run.resume, "go on in an existing folder, keeping every finished cell");
   CLI::Option* retry =
-      run->add_flag("--retry-failed", c.run.retry_failed, "as --resume, but run the failed cells again")->excludes(resume);
+      run->add_flag("--retry-failed", c.run.retry_failed, "as --resume, but run the failed cells again")
+          ->excludes(resume);
   run->add_flag("--force", c.run.force, "run all cells again in an existing folder")->excludes(resume)->excludes(retry);
   run->add_flag("-q,--quiet", c.run.quiet, "no progress");
   run->add_flag("-v,--verbose", c.verbose, "more messages");
@@ -52,15 +55,19 @@ void add_run(CLI::App& app, Commands& c) {
 
 void add_others(CLI::App& app, Commands& c) {
   CLI::App* list = app.add_subcommand("list", "list methods with their parameters, captures, or result columns");
-  list->add_option("what", c.what, "methods, datasets or columns")->check(CLI::IsMember({"methods", "datasets", "columns"}));
+  list->add_option("what", c.what, "methods, datasets or columns")
+      ->check(CLI::IsMember({"methods", "datasets", "columns"}));
   list->add_option("paths", c.paths, "captures to list (default: those below ./datasets)");
   list->add_flag("--json", c.json, "as JSON");
   app.add_subcommand("info", "show machine, program and libraries, for a bug report");
   CLI::App* report = app.add_subcommand("report", "print the cells of a run as a table");
   report->add_option("run", c.report_path, "output folder of a run, or a run.h5")->required();
-  report->add_option("--at-recall", c.at_recall, "per method and problem, the fastest cell with at least this mean recall")
+  report
+      ->add_option("--at-recall", c.at_recall,
+                   "per method and problem, the fastest cell with at least this mean recall")
       ->check(CLI::Range(0.0, 1.0));
-  report->add_option("--format", c.format, "table, md, csv or json")->check(CLI::IsMember({"table", "md", "csv", "json"}));
+  report->add_option("--format", c.format, "table, md, csv or json")
+      ->check(CLI::IsMember({"table", "md", "csv", "json"}));
   app.add_subcommand("collect", "write run.h5 from the finished cells of a run")
       ->add_option("run", c.collect_path, "output folder of a run")
       ->required();
@@ -135,4 +142,6 @@ int main_checked(int argc, char** argv) {
 }  // namespace
 }  // namespace salebench
 
-int main(int argc, char** argv) { return salebench::main_checked(argc, argv); }
+int main(int argc, char** argv) {
+  return salebench::main_checked(argc, argv);
+}

@@ -13,7 +13,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 double time_of(const std::function<void()>& work) {
   const auto start = Clock::now();
@@ -44,12 +46,15 @@ void take_sample(const TimedWork& work, Samples& samples) {
 /// One run of Google Benchmark with a fixed number of iterations; fixed, as leaving its loop early aborts the process.
 void run_chunk(const std::string& name, const TimedWork& work, int count, Samples& samples) {
   benchmark::ClearRegisteredBenchmarks();
-  benchmark::RegisterBenchmark(name.c_str(), [&](benchmark::State& state) {
-    for (auto _ : state) {
-      take_sample(work, samples);
-      state.SetIterationTime(samples.total.back());
-    }
-  })->UseManualTime()->Iterations(count);
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [&](benchmark::State& state) {
+                                 for (auto _ : state) {
+                                   take_sample(work, samples);
+                                   state.SetIterationTime(samples.total.back());
+                                 }
+                               })
+      ->UseManualTime()
+      ->Iterations(count);
   SilentReporter reporter;
   benchmark::RunSpecifiedBenchmarks(&reporter);
 }
@@ -62,7 +67,8 @@ double noise_of(const std::vector<double>& samples, std::uint64_t seed) {
 
 }  // namespace
 
-Samples measure(const std::string& name, const TimedWork& work, const MeasureConfig& config, std::uint64_t seed, bool once) {
+Samples measure(const std::string& name, const TimedWork& work, const MeasureConfig& config, std::uint64_t seed,
+                bool once) {
   Samples samples;
   if (once) {
     run_chunk(name, work, 1, samples);

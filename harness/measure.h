@@ -14,7 +14,7 @@ struct TimedWork {
   std::function<void()> before;  ///< evicts caches and poisons the outputs
   std::function<void()> select;
   std::function<void()> attend;
-  std::function<void()> check;            ///< throws if what was just timed computed the wrong thing
+  std::function<void()> check;  ///< throws if what was just timed computed the wrong thing
   std::function<void()> before_baseline;
   std::function<void()> baseline;  ///< empty for none
 };
@@ -28,6 +28,7 @@ struct Samples {
 
 /// Warms up, then samples in chunks of Google Benchmark iterations with manual time. Stops after min_time and
 /// min_samples once noise <= max_noise, or at max_time; with `once`, after one sample without warm-up.
-Samples measure(const std::string& name, const TimedWork& work, const MeasureConfig& config, std::uint64_t seed, bool once);
+Samples measure(const std::string& name, const TimedWork& work, const MeasureConfig& config, std::uint64_t seed,
+                bool once);
 
 }  // namespace salebench

@@ -36,10 +36,11 @@ std::vector<ParamValues> expand(const MethodConfig& config) {
 
 std::string cell_id(const SweepConfig& s, const PlannedCell& cell, bool quick) {
   const MeasureConfig& m = s.measure;
-  const std::string all = fmt::format(
-      "{} v{} {} | {} | {} threads {} | {} {} {} {} {} {} {} | rows {} seed {} quick {} masks {}", cell.method,
-      method_info(cell.method).version, param_text(cell.params), cell.fingerprint, cell.backend, s.threads, m.cache,
-      m.warmup, m.min_time, m.max_time, m.max_noise, m.min_samples, m.baseline, s.truth_rows, s.seed, quick, s.save_masks);
+  const std::string all =
+      fmt::format("{} v{} {} | {} | {} threads {} | {} {} {} {} {} {} {} | rows {} seed {} quick {} masks {}",
+                  cell.method, method_info(cell.method).version, param_text(cell.params), cell.fingerprint,
+                  cell.backend, s.threads, m.cache, m.warmup, m.min_time, m.max_time, m.max_noise, m.min_samples,
+                  m.baseline, s.truth_rows, s.seed, quick, s.save_masks);
   return fmt::format("{}-{:016x}", cell.method, XXH3_64bits(all.data(), all.size()));
 }
 
@@ -52,7 +53,8 @@ struct CheckedView {
   std::string fingerprint, truth_fingerprint;
 };
 
-void add_views(const DatasetConfig& config, const Dataset& dataset, const ProblemInfo& info, std::vector<CheckedView>& views) {
+void add_views(const DatasetConfig& config, const Dataset& dataset, const ProblemInfo& info,
+               std::vector<CheckedView>& views) {
   const ProblemTensors whole = dataset.load(info.id);
   for (const int length : config.lengths) {
     Dataset::shape_of(info, {length, 1});  // refuses a length that the capture does not have
@@ -103,9 +105,19 @@ Plan make_plan(SweepConfig sweep, bool quick) {
       for (const MethodConfig& config : plan.sweep.methods) {
         for (const ParamValues& values : expand(config)) {
           const auto method = make_method(config.name, values);
-          PlannedCell cell{"",      config.name, param_values(method->params()), param_text(values), role_name(method->role()),
-                           backend, v.dataset,   v.problem,                      v.view,             v.shape,
-                           v.fingerprint, v.truth_fingerprint, ""};
+          PlannedCell cell{"",
+                           config.name,
+                           param_values(method->params()),
+                           param_text(values),
+                           role_name(method->role()),
+                           backend,
+                           v.dataset,
+                           v.problem,
+                           v.view,
+                           v.shape,
+                           v.fingerprint,
+                           v.truth_fingerprint,
+                           ""};
           try {
             method->check(cell.shape, v.problem.causal);
           } catch (const Unsupported& why) {

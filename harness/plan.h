@@ -1,5 +1,5 @@
-// A sweep expanded to its cells, each with an id that names all that defines it. Stored as plan.json in the run's folder:
-// the worker of a cell reads it from there.
+// A sweep expanded to its cells, each with an id that names all that defines it. Stored as plan.json in the run's
+// folder: the worker of a cell reads it from there.
 #pragma once
 
 #include <functional>
@@ -14,7 +14,7 @@
 namespace salebench {
 
 struct PlannedCell {
-  std::string id;       ///< method-hash
+  std::string id;  ///< method-hash
   std::string method;
   ParamValues params;    ///< all of them, canonical
   std::string settings;  ///< those that the config sets, for people
@@ -23,10 +23,10 @@ struct PlannedCell {
   std::string dataset;  ///< path
   ProblemInfo problem;  ///< as captured
   ProblemView view;
-  Shape shape;  ///< of the view
-  std::string fingerprint;       ///< of the view
+  Shape shape;                    ///< of the view
+  std::string fingerprint;        ///< of the view
   std::string truth_fingerprint;  ///< of the view with one copy of the heads, which is what the truth cache holds
-  std::string unsupported;       ///< why the method can't run this problem; empty if it can
+  std::string unsupported;        ///< why the method can't run this problem; empty if it can
 
   /// "sale threshold=0.004 | layer17_kv1 8192"
   std::string label() const;

@@ -9,10 +9,11 @@ namespace salebench {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Shape, q_heads, kv_heads, q_len, kv_len, head_dim)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ProblemView, length, repeat)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ProblemInfo, id, shape, causal, scale, dtype, model, prompt, source, captured_utc, layer)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ProblemInfo, id, shape, causal, scale, dtype, model, prompt, source, captured_utc,
+                                   layer)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MeasureConfig, cache, warmup, min_time, max_time, max_noise, min_samples, baseline)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlannedCell, id, method, params, settings, role, backend, dataset, problem, view, shape,
-                                   fingerprint, truth_fingerprint, unsupported)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlannedCell, id, method, params, settings, role, backend, dataset, problem, view,
+                                   shape, fingerprint, truth_fingerprint, unsupported)
 
 namespace {
 
@@ -22,18 +23,12 @@ constexpr int kVersion = 1;
 
 std::string plan_to_json(const Plan& plan) {
   const SweepConfig& s = plan.sweep;
-  const nlohmann::json json = {{"plan_version", kVersion},
-                               {"run", s.run},
-                               {"config_path", s.path},
-                               {"config", s.text},
-                               {"measure", s.measure},
-                               {"cell_timeout", s.cell_timeout},
-                               {"save_masks", s.save_masks},
-                               {"truth_rows", s.truth_rows},
-                               {"threads", s.threads},
-                               {"seed", s.seed},
-                               {"quick", plan.quick},
-                               {"cells", plan.cells}};
+  const nlohmann::json json = {{"plan_version", kVersion},   {"run", s.run},
+                               {"config_path", s.path},      {"config", s.text},
+                               {"measure", s.measure},       {"cell_timeout", s.cell_timeout},
+                               {"save_masks", s.save_masks}, {"truth_rows", s.truth_rows},
+                               {"threads", s.threads},       {"seed", s.seed},
+                               {"quick", plan.quick},        {"cells", plan.cells}};
   return json.dump(1) + "\n";
 }
 

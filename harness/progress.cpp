@@ -26,9 +26,13 @@ void Progress::line(const std::string& text, bool lasting) {
   std::fflush(stderr);
 }
 
-void Progress::starting(const PlannedCell& cell) { line(fmt::format("{} {} ...", counts(), cell.label()), false); }
+void Progress::starting(const PlannedCell& cell) {
+  line(fmt::format("{} {} ...", counts(), cell.label()), false);
+}
 
-void Progress::note(const std::string& text) { line(text, false); }
+void Progress::note(const std::string& text) {
+  line(text, false);
+}
 
 void Progress::finished(const PlannedCell& cell, const CellRecord& r) {
   ++done_;
@@ -43,7 +47,8 @@ void Progress::finished(const PlannedCell& cell, const CellRecord& r) {
   }
   const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   const double left = elapsed / done_ * (cells_ - done_);
-  line(fmt::format("{} {} | {}{}", counts(), cell.label(), what, done_ < cells_ ? " | eta " + duration_text(left) : ""), true);
+  line(fmt::format("{} {} | {}{}", counts(), cell.label(), what, done_ < cells_ ? " | eta " + duration_text(left) : ""),
+       true);
   // A failure stays on the screen.
   if (terminal_ && !quiet_ && r.status != "ok") fmt::print(stderr, "\n");
 }

@@ -47,12 +47,8 @@ nlohmann::json host_json() {
 nlohmann::json program_json() {
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
-  return {{"version", kVersion},
-          {"git", git_revision()},
-          {"compiler", kCompiler},
-          {"build_type", kBuildType},
-          {"flags", kFlags},
-          {"hdf5", fmt::format("{}.{}.{}", major, minor, release)},
+  return {{"version", kVersion},      {"git", git_revision()}, {"compiler", kCompiler},
+          {"build_type", kBuildType}, {"flags", kFlags},       {"hdf5", fmt::format("{}.{}.{}", major, minor, release)},
           {"fmt", FMT_VERSION}};
 }
 
@@ -60,14 +56,21 @@ nlohmann::json cuda_json() {
   const CudaDevices found = cuda_devices();
   nlohmann::json devices = nlohmann::json::array();
   for (const CudaDevice& d : found.devices)
-    devices.push_back({{"name", d.name}, {"uuid", d.uuid}, {"compute_capability", d.compute_capability}, {"sms", d.sms},
-                       {"l2_bytes", d.l2_bytes}, {"memory_bytes", d.memory_bytes}, {"clock_khz", d.clock_khz}});
+    devices.push_back({{"name", d.name},
+                       {"uuid", d.uuid},
+                       {"compute_capability", d.compute_capability},
+                       {"sms", d.sms},
+                       {"l2_bytes", d.l2_bytes},
+                       {"memory_bytes", d.memory_bytes},
+                       {"clock_khz", d.clock_khz}});
   return {{"devices", devices}, {"driver", found.driver}, {"runtime", found.runtime}, {"why_none", found.why_none}};
 }
 
 }  // namespace
 
-std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
+std::string utc_now() {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+}
 
 std::string provenance_json() {
   return nlohmann::json({{"program", program_json()}, {"host", host_json()}, {"cuda", cuda_json()}}).dump();

@@ -59,7 +59,8 @@ std::string aligned(const std::vector<Row>& rows, bool markdown) {
     for (std::size_t i = 0; i < rows[n].size(); ++i) {
       const bool left = i == 0 || i == 2 || i == 3 || i + 1 == rows[n].size();
       const std::string pad(widths[i] - width(rows[n][i]), ' ');
-      line += fmt::format("{}{}{}", markdown ? " " : "", left ? rows[n][i] + pad : pad + rows[n][i], markdown ? " |" : "  ");
+      line += fmt::format("{}{}{}", markdown ? " " : "", left ? rows[n][i] + pad : pad + rows[n][i],
+                          markdown ? " |" : "  ");
     }
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
@@ -109,7 +110,9 @@ std::string json(const std::vector<CellRecord>& records) {
 
 /// What is compared with each other: the same problem at the same length.
 using ProblemKey = std::tuple<std::string, std::string, std::int64_t, std::int64_t>;
-ProblemKey problem_of(const CellRecord& r) { return {r.dataset, r.problem, r.kv_len, r.repeat}; }
+ProblemKey problem_of(const CellRecord& r) {
+  return {r.dataset, r.problem, r.kv_len, r.repeat};
+}
 
 std::vector<CellRecord> fastest_at(const std::vector<CellRecord>& records, double recall) {
   std::map<std::pair<ProblemKey, std::string>, CellRecord> best;

@@ -11,8 +11,8 @@ namespace salebench {
 /// The records of a run folder, or of a run.h5. Throws UsageError.
 std::vector<CellRecord> load_records(const std::string& path);
 
-/// Formats: table, md, csv, json. at_recall > 0 picks, for each method and problem, the fastest ok cell whose mean recall
-/// reaches it.
+/// Formats: table, md, csv, json. at_recall > 0 picks, for each method and problem, the fastest ok cell whose mean
+/// recall reaches it.
 std::string format_report(std::vector<CellRecord> records, const std::string& format, double at_recall);
 
 }  // namespace salebench

@@ -45,7 +45,8 @@ std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunFolder& 
 }
 
 /// Computes the truths that the cells need, so that no cell's timeout pays for them.
-void prepare_truths(const Plan& plan, const std::vector<const PlannedCell*>& todo, const TruthCache& cache, Progress& progress) {
+void prepare_truths(const Plan& plan, const std::vector<const PlannedCell*>& todo, const TruthCache& cache,
+                    Progress& progress) {
   std::set<std::string> ready;
   for (const PlannedCell* cell : todo) {
     if (!cell->unsupported.empty() || !ready.insert(cell->truth_fingerprint).second) continue;
@@ -61,7 +62,8 @@ void prepare_truths(const Plan& plan, const std::vector<const PlannedCell*>& tod
 }
 
 /// A cell that has no result of its own: the parent says how it ended.
-CellResult failed_cell(const Plan& plan, const PlannedCell& cell, Status status, const std::string& reason, int signal) {
+CellResult failed_cell(const Plan& plan, const PlannedCell& cell, Status status, const std::string& reason,
+                       int signal) {
   CellResult result;
   result.cell = planned_record(plan, cell);
   result.cell.status = status_name(status);
@@ -88,13 +90,15 @@ std::optional<CellRecord> run_in_worker(const Plan& plan, const PlannedCell& cel
     case WorkerEnd::How::signalled: {
       const std::string tail = log_tail(log);
       failed = failed_cell(plan, cell, Status::crashed,
-                           fmt::format("killed by {}{}{}", signal_text(end.code), tail.empty() ? "" : "; log: ", tail), end.code);
+                           fmt::format("killed by {}{}{}", signal_text(end.code), tail.empty() ? "" : "; log: ", tail),
+                           end.code);
       break;
     }
     case WorkerEnd::How::exited:
       if (end.code == kCellWritten) return read_cell(folder.cell_path(cell.id));
       if (end.code == kCellNotWritten) throw WriteError(log_tail(log));
-      failed = failed_cell(plan, cell, Status::crashed, fmt::format("worker ended with code {}; log: {}", end.code, log_tail(log)), 0);
+      failed = failed_cell(plan, cell, Status::crashed,
+                           fmt::format("worker ended with code {}; log: {}", end.code, log_tail(log)), 0);
       break;
   }
   write_cell(folder.cell_path(cell.id), failed);

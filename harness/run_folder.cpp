@@ -26,7 +26,9 @@ std::string read_text(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-void write_text(const std::string& path, const std::string& text) { write_file_atomically(path, text.data(), text.size()); }
+void write_text(const std::string& path, const std::string& text) {
+  write_file_atomically(path, text.data(), text.size());
+}
 
 }  // namespace
 
@@ -34,7 +36,9 @@ RunFolder::~RunFolder() {
   if (lock_ >= 0) ::close(lock_);
 }
 
-bool RunFolder::exists() const { return std::filesystem::exists(path_); }
+bool RunFolder::exists() const {
+  return std::filesystem::exists(path_);
+}
 
 void RunFolder::open_for_writing() {
   std::error_code error;
@@ -55,7 +59,9 @@ void RunFolder::write_plan(const Plan& plan, const RunAttributes& attributes) co
   write_text(path_ + "/plan.json", plan_to_json(plan));
 }
 
-Plan RunFolder::plan() const { return plan_from_json(read_text(path_ + "/plan.json")); }
+Plan RunFolder::plan() const {
+  return plan_from_json(read_text(path_ + "/plan.json"));
+}
 
 RunAttributes RunFolder::attributes() const {
   try {

@@ -1,4 +1,5 @@
-// The folder of a run: config.yaml, plan.json, cells/<id>.h5, logs/<id>.log, run.h5, and a lock while a run works in it.
+// The folder of a run: config.yaml, plan.json, cells/<id>.h5, logs/<id>.log, run.h5, and a lock while a run works in
+// it.
 #pragma once
 
 #include <map>

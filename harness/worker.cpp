@@ -26,7 +26,9 @@ namespace {
 
 constexpr auto kPollInterval = std::chrono::milliseconds(5);
 
-extern "C" void on_interrupt(int) { interrupted = true; }
+extern "C" void on_interrupt(int) {
+  interrupted = true;
+}
 
 /// In the child: never returns.
 [[noreturn]] void become_worker(std::vector<char*>& argv, int log, pid_t parent) {

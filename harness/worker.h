@@ -16,8 +16,9 @@ struct WorkerEnd {
   int code = 0;  ///< exit code, or signal number
 };
 
-/// Runs this program with the given arguments, its output appended to a log file, and waits. After `timeout` seconds, or
-/// once interrupted, it is killed. It also dies when this process does. Throws WriteError if the log can't be opened.
+/// Runs this program with the given arguments, its output appended to a log file, and waits. After `timeout` seconds,
+/// or once interrupted, it is killed. It also dies when this process does. Throws WriteError if the log can't be
+/// opened.
 WorkerEnd run_worker(const std::vector<std::string>& arguments, const std::string& log_path, double timeout);
 
 /// "SIGSEGV (Segmentation fault)"

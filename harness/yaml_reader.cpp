@@ -28,7 +28,9 @@ bool parse_number(const std::string& text, Number* value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-bool is_index(const std::string& text) { return !text.empty() && std::ranges::all_of(text, ::isdigit); }
+bool is_index(const std::string& text) {
+  return !text.empty() && std::ranges::all_of(text, ::isdigit);
+}
 
 }  // namespace
 
@@ -76,7 +78,8 @@ std::string YamlDocument::text() const {
 
 void YamlDocument::fail(const YAML::Node& node, const std::string& key_path, const std::string& what) const {
   for (const std::string& path : overridden_)
-    if (key_path == path || key_path.starts_with(path + ".")) throw UsageError(fmt::format("--set {}: {}", key_path, what));
+    if (key_path == path || key_path.starts_with(path + "."))
+      throw UsageError(fmt::format("--set {}: {}", key_path, what));
   const YAML::Mark mark = node.Mark();
   const std::string place = mark.is_null() ? path_ : fmt::format("{}:{}:{}", path_, mark.line + 1, mark.column + 1);
   throw UsageError(fmt::format("{}: {}{}{}", place, key_path, key_path.empty() ? "" : ": ", what));
@@ -122,7 +125,8 @@ std::string YamlMap::text(const std::string& key, const std::string& otherwise) 
   return node_[key].Scalar();
 }
 
-std::string YamlMap::choice(const std::string& key, const std::string& otherwise, const std::vector<std::string>& allowed) {
+std::string YamlMap::choice(const std::string& key, const std::string& otherwise,
+                            const std::vector<std::string>& allowed) {
   const std::string value = text(key, otherwise);
   if (std::ranges::find(allowed, value) == allowed.end())
     document_.fail(node_[key], path_of(key), fmt::format("'{}' is not one of {}", value, fmt::join(allowed, ", ")));
@@ -133,7 +137,8 @@ std::vector<std::string> YamlMap::texts(const std::string& key, const std::vecto
   if (!has(key)) return otherwise;
   const YAML::Node value = node_[key];
   if (value.IsScalar()) return {value.Scalar()};
-  if (!value.IsSequence() || value.size() == 0) document_.fail(value, path_of(key), "must be a value or a list of values");
+  if (!value.IsSequence() || value.size() == 0)
+    document_.fail(value, path_of(key), "must be a value or a list of values");
   std::vector<std::string> list;
   for (const YAML::Node& item : value) {
     if (!item.IsScalar()) document_.fail(item, path_of(key), "must be a list of plain values");
@@ -147,7 +152,8 @@ std::vector<int> YamlMap::integers(const std::string& key, const std::vector<int
   std::vector<int> list;
   for (const std::string& item : texts(key, {})) {
     int value = 0;
-    if (!parse_number(item, &value)) document_.fail(node_[key], path_of(key), fmt::format("'{}' is not a whole number", item));
+    if (!parse_number(item, &value))
+      document_.fail(node_[key], path_of(key), fmt::format("'{}' is not a whole number", item));
     if (value < low || value > high)
       document_.fail(node_[key], path_of(key), fmt::format("{} is outside {} to {}", value, low, high));
     list.push_back(value);

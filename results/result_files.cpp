@@ -90,7 +90,8 @@ void write_run(const std::string& path, const RunAttributes& attributes, std::ve
 
 std::vector<CellRecord> read_run(const std::string& path) {
   const h5::File file = h5::File::open(path);
-  if (file.root().string_attribute("format") != kRunFormat) throw h5::Error(path + " is not a result file of salebench");
+  if (file.root().string_attribute("format") != kRunFormat)
+    throw h5::Error(path + " is not a result file of salebench");
   return read_table<CellRecord>(file.root(), "cells");
 }
 

@@ -42,7 +42,8 @@ const std::vector<Column<CellRecord>>& columns<CellRecord>() {
       {"rel_l2", "", "relative L2 error of the output over the problem", &R::rel_l2},
       {"rel_l2_worst", "", "relative L2 error of the worst head", &R::rel_l2_worst},
       {"max_abs", "", "largest absolute error of the output", &R::max_abs},
-      {"l1_per_token", "", "sum of absolute errors of a head / rows, mean over heads (SALE's calibration error)", &R::l1_per_token},
+      {"l1_per_token", "", "sum of absolute errors of a head / rows, mean over heads (SALE's calibration error)",
+       &R::l1_per_token},
       {"cos_min", "", "smallest cosine between a computed and an exact output row", &R::cos_min},
       {"flops_executed", "FLOP", "4 head_dim per pair in kept tiles; selection not counted", &R::flops_executed},
       {"flops_dense", "FLOP", "4 head_dim per causal pair", &R::flops_dense},
@@ -128,7 +129,8 @@ std::string table_markdown(const char* name, const char* what) {
   static constexpr const char* kTypes[] = {"text", "int64", "float64"};
   std::string text = fmt::format("### `{}`: {}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n", name, what);
   for (const auto& column : columns<Record>())
-    text += fmt::format("| `{}` | {} | {} | {} |\n", column.name, kTypes[column.member.index()], column.unit, column.meaning);
+    text += fmt::format("| `{}` | {} | {} | {} |\n", column.name, kTypes[column.member.index()], column.unit,
+                        column.meaning);
   return text + "\n";
 }
 

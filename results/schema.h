@@ -1,5 +1,5 @@
-// The columns of a result: one table of name, unit, meaning and member drives the writer, the reader, the report and the
-// documentation (results/README.md, by `salebench list columns`).
+// The columns of a result: one table of name, unit, meaning and member drives the writer, the reader, the report and
+// the documentation (results/README.md, by `salebench list columns`).
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@ namespace salebench {
 
 inline constexpr double kNoValue = std::numeric_limits<double>::quiet_NaN();
 
-/// One cell: a method with its parameters on one problem. Doubles are NaN and texts empty where there is nothing to say.
+/// One cell: a method with its parameters on one problem. Doubles are NaN and texts empty where there is nothing to
+/// say.
 struct CellRecord {
   std::int64_t cell = 0;
   std::string id, method, role, params, settings, dataset, problem, fingerprint, dtype, backend, cache, status, reason,

@@ -8,7 +8,7 @@ namespace salebench {
 namespace {
 
 template <class Value, class Record>
-std::vector<Value> values_of(const std::vector<Record>& records, Value Record::* member) {
+std::vector<Value> values_of(const std::vector<Record>& records, Value Record::*member) {
   std::vector<Value> values;
   values.reserve(records.size());
   for (const Record& record : records) values.push_back(record.*member);
@@ -16,7 +16,7 @@ std::vector<Value> values_of(const std::vector<Record>& records, Value Record::*
 }
 
 template <class Value, class Record>
-void set_values(const h5::Group& group, const std::string& name, std::vector<Value> values, Value Record::* member,
+void set_values(const h5::Group& group, const std::string& name, std::vector<Value> values, Value Record::*member,
                 std::vector<Record>& records) {
   if (values.size() != records.size())
     throw h5::Error(fmt::format("{}{} has {} rows, not {}", group.where(), name, values.size(), records.size()));

@@ -3,6 +3,8 @@
 
 namespace salebench {
 
-CudaDevices cuda_devices() { return {{}, 0, 0, "built without CUDA"}; }
+CudaDevices cuda_devices() {
+  return {{}, 0, 0, "built without CUDA"};
+}
 
 }  // namespace salebench
