@@ -132,10 +132,9 @@ Plan make_plan(SweepConfig sweep, bool quick) {
   return plan;
 }
 
-void keep_only(Plan& plan, const std::string& glob) {
-  std::erase_if(plan.cells, [&](const PlannedCell& cell) {
-    return ::fnmatch(glob.c_str(), cell.id.c_str(), 0) != 0 && ::fnmatch(glob.c_str(), cell.label().c_str(), 0) != 0;
-  });
+bool matches(const PlannedCell& cell, const std::string& glob) {
+  return glob.empty() || ::fnmatch(glob.c_str(), cell.id.c_str(), 0) == 0 ||
+         ::fnmatch(glob.c_str(), cell.label().c_str(), 0) == 0;
 }
 
 }  // namespace salebench

@@ -45,8 +45,8 @@ struct Plan {
 /// once. Throws UsageError or DataError before anything is measured.
 Plan make_plan(SweepConfig sweep, bool quick);
 
-/// Keeps the cells whose id or label matches a glob.
-void keep_only(Plan& plan, const std::string& glob);
+/// Whether the id or the label of a cell matches a glob; an empty glob matches all.
+bool matches(const PlannedCell& cell, const std::string& glob);
 
 std::string plan_to_json(const Plan& plan);
 Plan plan_from_json(const std::string& text);

@@ -30,6 +30,7 @@ std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunFolder& 
   const auto done = options.force ? std::map<std::string, CellRecord>() : folder.finished(plan);
   std::set<std::string> stale;
   for (const PlannedCell& cell : plan.cells) {
+    if (!matches(cell, options.only)) continue;
     const auto found = done.find(cell.id);
     const bool keep = found != done.end() &&
                       (!options.retry_failed || found->second.status == "ok" || found->second.status == "unsupported");
@@ -42,6 +43,14 @@ std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunFolder& 
     spdlog::warn("{} kept cells are from another commit than {}, such as {}; --force measures them again", stale.size(),
                  git_revision(), *stale.begin());
   return todo;
+}
+
+/// Leaves the cells that --only names, and those that the folder already has results of. False if it names none.
+bool keep_only(Plan& plan, const RunFolder& folder, const std::string& only, bool dry_run) {
+  const auto done = dry_run ? std::map<std::string, CellRecord>() : folder.finished(plan);
+  if (std::ranges::none_of(plan.cells, [&](const PlannedCell& cell) { return matches(cell, only); })) return false;
+  std::erase_if(plan.cells, [&](const PlannedCell& cell) { return !matches(cell, only) && !done.contains(cell.id); });
+  return true;
 }
 
 /// Computes the truths that the cells need, so that no cell's timeout pays for them.
@@ -166,8 +175,7 @@ ExitCode run_sweep(const RunOptions& options) {
         "or choose another folder with -o",
         folder.path()));
   Plan plan = make_plan(std::move(sweep), options.quick);
-  if (!options.only.empty()) keep_only(plan, options.only);
-  if (plan.cells.empty()) {
+  if (!keep_only(plan, folder, options.only, options.dry_run)) {
     fmt::print(stderr, "no cell matches --only '{}'; --dry-run lists them\n", options.only);
     return kNothingMeasured;
   }

@@ -30,7 +30,7 @@ PlainCodes quantize_plain(const float* x, const std::vector<float>& mean, int ro
                           const GroupOf& group_of) {
   const int dim = int(mean.size());
   PlainCodes codes{std::vector<int>(std::size_t(rows) * dim), std::vector<float>(rows)};
-  std::vector<float> most(group_of(rows - 1) + kSegment * 8, 0.0f);
+  std::vector<float> most(rows);  // of each group; a group's number is at most that of its first row
   for (int i = 0; i < rows; ++i)
     for (int d = 0; d < dim; ++d)
       most[group_of(i)] = std::max(most[group_of(i)], std::fabs(x[std::size_t(i) * dim + d] - mean[d]));

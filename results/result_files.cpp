@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/hdf5.h"
+#include "core/status.h"
 #include "results/table_io.h"
 
 namespace salebench {
@@ -70,7 +71,7 @@ void write_run(const std::string& path, const RunAttributes& attributes, std::ve
   for (std::size_t i = 0; i < cells.size(); ++i) {
     cells[i].cell = std::int64_t(i);
     const std::string cell_path = cells_folder + "/" + cells[i].id + ".h5";
-    if (!std::filesystem::exists(cell_path)) continue;
+    if (cells[i].status == status_name(Status::interrupted) || !std::filesystem::exists(cell_path)) continue;
     const h5::File cell_file = h5::File::open(cell_path);
     const h5::Group& from = cell_file.root();
     append(read_table<HeadRecord>(from, "heads"), cells[i].cell, heads);

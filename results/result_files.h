@@ -29,8 +29,8 @@ CellRecord read_cell(const std::string& path);
 /// Text attributes of run.h5: run, created_utc, argv, config_yaml, note, provenance (JSON).
 using RunAttributes = std::map<std::string, std::string>;
 
-/// Writes run.h5 from cell records in order; a record whose id has a file in `cells_folder` brings that file's tables
-/// and mask along, another stands alone (a cell that never ran). Throws WriteError.
+/// Writes run.h5 from cell records in order; a finished cell brings the tables and mask of its file in `cells_folder`
+/// along, an interrupted one stands alone. Throws WriteError.
 void write_run(const std::string& path, const RunAttributes& attributes, std::vector<CellRecord> cells,
                const std::string& cells_folder);
 

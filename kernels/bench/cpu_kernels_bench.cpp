@@ -1,0 +1,136 @@
+// Google Benchmark cases of single CPU kernels: 4 query heads on 1 KV head, head_dim 64, causal, random values.
+// FLOP/s counts 2 per multiply-add on causal pairs, or on the pairs of kept tiles. Arguments: length [, density %].
+#include <benchmark/benchmark.h>
+
+#include <cmath>
+#include <random>
+
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/block_scores.h"
+#include "kernels/cpu/pooling.h"
+#include "kernels/cpu/sale_scan.h"
+
+namespace salebench {
+namespace {
+
+ProblemTensors random_problem(int length) {
+  ProblemTensors p;
+  p.shape = {4, 1, length, length, 64};
+  p.scale = 0.125f;
+  std::mt19937_64 random(1);
+  std::normal_distribution<float> normal;
+  p.q.resize(std::size_t(4) * length * 64);
+  p.k.resize(std::size_t(length) * 64);
+  p.v.resize(p.k.size());
+  for (auto* values : {&p.q, &p.k, &p.v})
+    for (float& x : *values) x = normal(random);
+  return p;
+}
+
+double causal_pairs(const Shape& s) {
+  return double(s.q_heads) * s.q_len * (s.q_len + 1) / 2;
+}
+
+void count_flops(benchmark::State& state, double flops) {
+  state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void dense_attention(benchmark::State& state) {
+  const ProblemTensors p = random_problem(int(state.range(0)));
+  AttentionResult out(p.shape);
+  for (auto _ : state) cpu::dense_attention(p.view(), out.view());
+  count_flops(state, 4 * 64 * causal_pairs(p.shape));
+}
+
+/// Random tiles at the density in percent, the diagonal kept.
+BlockMask random_mask(const Shape& s, BlockSize block, int percent) {
+  BlockMask mask({block, s.q_len, s.kv_len, true, {}}, s.q_heads);
+  std::mt19937 random(2);
+  const BlockGrid grid = mask.view().grid;
+  for (int head = 0; head < s.q_heads; ++head)
+    for (int qb = 0; qb < grid.q_blocks(); ++qb)
+      for (int kb = 0; kb < grid.causal_end(qb); ++kb)
+        if (kb >= grid.diagonal_begin(qb) || int(random() % 100) < percent) mask.view().keep(head, qb, kb);
+  return mask;
+}
+
+void block_sparse_attention(benchmark::State& state, BlockSize block) {
+  const ProblemTensors p = random_problem(int(state.range(0)));
+  const BlockMask mask = random_mask(p.shape, block, int(state.range(1)));
+  AttentionResult out(p.shape);
+  for (auto _ : state) cpu::block_sparse_attention(p.view(), mask.view(), out.view());
+  double pairs = 0;
+  for (int head = 0; head < p.shape.q_heads; ++head) pairs += double(count_mask(mask.view(), head).executed_tokens);
+  count_flops(state, 4 * 64 * pairs);
+}
+
+void sale_quantize(benchmark::State& state) {
+  const ProblemTensors p = random_problem(int(state.range(0)));
+  for (auto _ : state) benchmark::DoNotOptimize(cpu::quantize(p.view(), 7, true));
+}
+
+/// Scans everything before the diagonal against a threshold that no entry reaches: the whole map is computed.
+template <bool kExact>
+void sale_scan(benchmark::State& state) {
+  const ProblemTensors p = random_problem(int(state.range(0)));
+  BlockMask mask({{64, 32}, p.shape.q_len, p.shape.kv_len, true, {}}, p.shape.q_heads);
+  std::vector<cpu::ScanRange> ranges;
+  double pairs = 0;
+  for (int qb = 0; qb < mask.view().grid.q_blocks(); ++qb) {
+    ranges.push_back({0, mask.view().grid.diagonal_begin(qb)});
+    pairs += 64.0 * 32 * ranges.back().end * p.shape.q_heads;
+  }
+  const std::vector<float> thresholds(std::size_t(p.shape.q_heads) * p.shape.q_len, 1e6f);
+  const cpu::SaleCodes codes = cpu::quantize(p.view(), 7, true);
+  for (auto _ : state) {
+    if (kExact)
+      cpu::scan_exact(p.view(), ranges, thresholds, mask.view());
+    else
+      cpu::scan_codes(p.shape, codes, ranges, thresholds, mask.view());
+  }
+  count_flops(state, 2 * 64 * pairs);
+}
+
+void block_mass(benchmark::State& state) {
+  const ProblemTensors p = random_problem(int(state.range(0)));
+  AttentionResult exact(p.shape);
+  cpu::dense_attention(p.view(), exact.view());
+  const BlockGrid grid{{64, 64}, p.shape.q_len, p.shape.kv_len, true, {}};
+  for (auto _ : state) benchmark::DoNotOptimize(cpu::block_mass(p.view(), exact.lse, grid));
+  count_flops(state, 2 * 64 * causal_pairs(p.shape));
+}
+
+void mean_pool(benchmark::State& state) {
+  const ProblemTensors p = random_problem(int(state.range(0)));
+  for (auto _ : state) benchmark::DoNotOptimize(cpu::mean_pool(p.q.data(), 4 * p.shape.q_len, 64, 64));
+  state.SetBytesProcessed(std::int64_t(state.iterations()) * std::int64_t(p.q.size() * sizeof(float)));
+}
+
+const std::vector<std::int64_t> kLengths = {2048, 8192};
+const std::vector<std::int64_t> kDensities = {10, 100};
+
+BENCHMARK(dense_attention)->ArgsProduct({kLengths})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(block_sparse_attention, 64x32, BlockSize{64, 32})
+    ->ArgsProduct({kLengths, kDensities})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(block_sparse_attention, 64x64, BlockSize{64, 64})
+    ->ArgsProduct({kLengths, kDensities})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(sale_quantize)->ArgsProduct({kLengths})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(sale_scan<false>)
+    ->Name("sale_scan_int4")
+    ->ArgsProduct({kLengths})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(sale_scan<true>)
+    ->Name("sale_scan_exact")
+    ->ArgsProduct({kLengths})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(block_mass)->ArgsProduct({kLengths})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(mean_pool)->ArgsProduct({kLengths})->UseRealTime()->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace salebench

@@ -1,0 +1,164 @@
+// The harness's parts that need no process: config, plan, timing rule, report.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "harness/config.h"
+#include "harness/errors.h"
+#include "harness/measure.h"
+#include "harness/plan.h"
+#include "harness/progress.h"
+#include "harness/report.h"
+#include "harness/worker.h"
+
+namespace salebench {
+namespace {
+
+constexpr const char* kSample = SALEBENCH_SOURCE_DIR "/datasets/samples/smollm2-135m_kjv_8k.h5";
+
+SweepConfig config_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  const auto path =
+      std::filesystem::temp_directory_path() / ("salebench_config_" + std::to_string(::getpid()) + ".yaml");
+  std::ofstream(path) << text;
+  return read_config(path, overrides);
+}
+
+std::string sweep_text(const std::string& methods) {
+  return std::string("version: 1\ndatasets:\n  - {path: ") + kSample +
+         ", problems: ['layer17*'], lengths: [256, 300]}\nmethods:\n" + methods;
+}
+
+std::string error_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    config_of(text, overrides);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Config, ReadsValuesAndOverrides) {
+  const SweepConfig s = config_of(sweep_text("  sale: {threshold: [1e-3, 0.002]}\nmeasure: {cache: hot}\n"),
+                                  {"measure.max_time=7", "methods.dense={}", "datasets.0.lengths=[128]"});
+  EXPECT_EQ(s.measure.cache, "hot");
+  EXPECT_EQ(s.measure.max_time, 7);
+  EXPECT_EQ(s.methods.size(), 2u);
+  EXPECT_EQ(s.methods[0].axes[0].second, (std::vector<std::string>{"0.001", "0.002"}));
+  EXPECT_EQ(s.datasets[0].lengths, std::vector<int>{128});
+}
+
+TEST(Config, ErrorsSayWhereAndWhatWouldBeRight) {
+  const std::string typo = error_of(sweep_text("  sale: {treshold: 0.1}\n"));
+  EXPECT_NE(typo.find(":5:10: methods.sale.treshold: unknown key (did you mean 'threshold'?)"), std::string::npos)
+      << typo;
+  const std::string method = error_of(sweep_text("  sail: {}\n"));
+  EXPECT_NE(method.find("did you mean 'sale'"), std::string::npos) << method;
+  const std::string set = error_of(sweep_text("  sale: {}\n"), {"measure.max_tme=3"});
+  EXPECT_NE(set.find("--set measure.max_tme: unknown key (did you mean 'max_time'?)"), std::string::npos) << set;
+}
+
+TEST(Plan, ExpandsAxesAndNamesCellsByContent) {
+  const Plan plan =
+      make_plan(config_of(sweep_text("  dense: {}\n  block_topk: {budget: [0.1, 0.2, 0.10], sink: [0, 1]}\n")), false);
+  EXPECT_EQ(plan.cells.size(), 2u * (1 + 4));  // 0.1 and 0.10 are the same cell
+  std::set<std::string> ids;
+  for (const PlannedCell& cell : plan.cells) EXPECT_TRUE(ids.insert(cell.id).second);
+  const Plan again = make_plan(config_of(sweep_text("  block_topk: {sink: 1, budget: 0.2}\n")), false);
+  EXPECT_TRUE(ids.contains(again.cells[0].id)) << "the id depends on the order of keys";
+  const Plan other =
+      make_plan(config_of(sweep_text("  block_topk: {sink: 1, budget: 0.2}\nmeasure: {max_time: 9}\n")), false);
+  EXPECT_FALSE(ids.contains(other.cells[0].id)) << "the id ignores the measure section";
+  EXPECT_TRUE(matches(plan.cells[0], "dense*"));
+  EXPECT_FALSE(matches(plan.cells[0], "*block*"));
+}
+
+TEST(Plan, GoesThroughJsonUnchanged) {
+  const Plan plan = make_plan(config_of(sweep_text("  sale: {threshold: 0.1}\nsave: [masks]\n")), true);
+  EXPECT_EQ(plan_to_json(plan_from_json(plan_to_json(plan))), plan_to_json(plan));
+}
+
+/// Work whose steps take about the given time.
+TimedWork sleeping_work(std::chrono::microseconds time, int* runs) {
+  TimedWork work;
+  work.before = work.check = work.before_baseline = [] {};
+  work.select = [] {};
+  work.attend = [=] {
+    ++*runs;
+    std::this_thread::sleep_for(time);
+  };
+  return work;
+}
+
+TEST(Measure, TakesAtLeastTheSamplesAskedForAndKeepsAll) {
+  int runs = 0;
+  MeasureConfig config;
+  config.warmup = 0, config.min_time = 0, config.max_time = 0, config.min_samples = 7;
+  const Samples samples = measure("t", sleeping_work(std::chrono::microseconds(100), &runs), config, 1, false);
+  EXPECT_EQ(runs, 7);
+  EXPECT_EQ(samples.total.size(), 7u);
+  EXPECT_EQ(samples.attend.size(), 7u);
+  EXPECT_TRUE(samples.baseline.empty());
+  for (const double seconds : samples.attend) EXPECT_GE(seconds, 100e-6);
+}
+
+TEST(Measure, StopsWhenTheMedianIsKnown) {
+  int runs = 0;
+  MeasureConfig config;
+  config.warmup = 0, config.min_time = 0, config.max_time = 60, config.max_noise = 1;
+  const Samples samples = measure("t", sleeping_work(std::chrono::microseconds(50), &runs), config, 1, false);
+  EXPECT_TRUE(samples.converged);
+  EXPECT_LT(runs, 1000);
+}
+
+TEST(Measure, OnceMeansOnce) {
+  int runs = 0;
+  EXPECT_EQ(measure("t", sleeping_work(std::chrono::microseconds(1), &runs), {}, 1, true).total.size(), 1u);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST(Measure, AWrongSampleEndsTheTiming) {
+  int runs = 0;
+  TimedWork work = sleeping_work(std::chrono::microseconds(1), &runs);
+  work.check = [] { throw std::runtime_error("wrong"); };
+  EXPECT_THROW(measure("t", work, {}, 1, true), std::runtime_error);
+}
+
+CellRecord record(const char* method, double recall, double total, const char* status = "ok") {
+  CellRecord r;
+  r.method = method, r.recall_mean = recall, r.total_s = total, r.status = status, r.problem = "p";
+  return r;
+}
+
+TEST(Report, PicksTheFastestAtARecall) {
+  const std::string text = format_report({record("a", 0.99, 0.5), record("a", 0.97, 0.2), record("a", 0.9, 0.1),
+                                          record("b", 0.5, 0.1), record("c", 0.99, 0.1, "incorrect")},
+                                         "csv", 0.95);
+  EXPECT_EQ(std::ranges::count(text, '\n'), 2);
+  EXPECT_NE(text.find(",0.97,"), std::string::npos);
+}
+
+TEST(Report, TablesAlignAndSayWhy) {
+  CellRecord failed = record("sale", kNoValue, kNoValue, "error");
+  failed.reason = "it broke";
+  const std::string table = format_report({record("dense", 1, 0.1), failed}, "table", 0);
+  EXPECT_NE(table.find("error: it broke"), std::string::npos);
+  EXPECT_EQ(table.find("nan"), std::string::npos);
+  EXPECT_TRUE(format_report({failed}, "md", 0).starts_with("| problem"));
+}
+
+TEST(Progress, Durations) {
+  EXPECT_EQ(duration_text(12.4), "12s");
+  EXPECT_EQ(duration_text(600), "10m");
+  EXPECT_EQ(duration_text(7500), "2h05m");
+}
+
+TEST(Worker, NamesSignals) {
+  EXPECT_TRUE(signal_text(11).starts_with("SIGSEGV"));
+}
+
+}  // namespace
+}  // namespace salebench

@@ -1,0 +1,132 @@
+// The contract that every registered method keeps. A new method is tested by being registered.
+#include <gtest/gtest.h>
+
+#include "core/reference.h"
+#include "core/registry.h"
+#include "kernels/cpu/simd.h"
+#include "tests/problems.h"
+
+namespace salebench {
+namespace {
+
+const std::vector<Shape> kShapes = {{1, 1, 1, 1, 64},      {2, 1, 63, 63, 64},     {2, 2, 65, 65, 80},
+                                    {7, 1, 130, 130, 64},  {2, 1, 1025, 1025, 64}, {2, 1, 1300, 1300, 32},
+                                    {2, 1, 200, 1500, 64}, {1, 1, 1, 1400, 128},   {4, 2, 333, 1297, 64}};
+
+class Methods : public testing::TestWithParam<std::string> {
+ protected:
+  /// Calls check(method, problem) for every shape that the method supports.
+  template <class Check>
+  void for_each_shape(const Check& check) {
+    for (const Shape& shape : kShapes) {
+      SCOPED_TRACE(shape_text(shape));
+      const auto method = make_method(GetParam());
+      method->set_seed(11);
+      try {
+        method->check(shape, true);
+      } catch (const Unsupported& why) {
+        EXPECT_STRNE(why.what(), "");
+        continue;
+      }
+      check(*method, make_problem(shape));
+    }
+  }
+};
+
+BlockMask selected(const Method& method, const ProblemTensors& p, bool fast) {
+  BlockMask mask(grid_of(method, p.view()), p.shape.q_heads);
+  if (fast)
+    method.select_fast(p.view(), mask.view());
+  else
+    method.select(p.view(), mask.view());
+  return mask;
+}
+
+TEST_P(Methods, KeepOnlyVisibleTilesAndTheDiagonal) {
+  for_each_shape([](const Method& method, const ProblemTensors& p) {
+    const BlockMask owner = selected(method, p, true);
+    const ConstMaskView mask = owner.view();
+    const BlockGrid& grid = mask.grid;
+    for (int head = 0; head < mask.heads; ++head)
+      for (int qb = 0; qb < grid.q_blocks(); ++qb) {
+        int kept = 0;
+        for (int kb = 0; kb < grid.words() * 32; ++kb) {
+          if (!mask.kept(head, qb, kb)) continue;
+          ++kept;
+          ASSERT_LT(kb, grid.causal_end(qb)) << "head " << head << " query block " << qb;
+        }
+        EXPECT_GT(kept, 0) << "head " << head << " query block " << qb;
+        for (int row = grid.q_begin(qb); method.keeps_diagonal() && row < grid.q_end(qb); ++row) {
+          EXPECT_TRUE(mask.kept(head, qb, grid.position(row) / grid.block.k)) << "head " << head << " row " << row;
+          EXPECT_TRUE(grid.visible(row, grid.position(row)));
+        }
+      }
+  });
+}
+
+TEST_P(Methods, GiveTheSameMaskForTheSameSeed) {
+  for_each_shape([](const Method& method, const ProblemTensors& p) {
+    const BlockMask first = selected(method, p, true), second = selected(method, p, true);
+    EXPECT_TRUE(std::ranges::equal(first.bits(), second.bits()));
+  });
+}
+
+TEST_P(Methods, FastSelectionIsThePlainOneButForNearTies) {
+  for (const std::string& simd : cpu::simd_names()) {
+    cpu::set_simd(simd);
+    for_each_shape([&](const Method& method, const ProblemTensors& p) {
+      const BlockMask plain = selected(method, p, false), fast = selected(method, p, true);
+      int different = 0;
+      for (std::size_t i = 0; i < plain.bits().size(); ++i)
+        different += std::popcount(plain.bits()[i] ^ fast.bits()[i]);
+      std::int64_t tiles = 0;
+      for (int head = 0; head < p.shape.q_heads; ++head) tiles += count_mask(plain.view(), head).causal_tiles;
+      EXPECT_LE(different, tiles / 1000) << simd << ": " << different << " of " << tiles;
+    });
+  }
+  cpu::set_simd("");
+}
+
+TEST_P(Methods, AttendToTheMaskTheySelect) {
+  for_each_shape([](const Method& method, const ProblemTensors& p) {
+    const BlockMask owner = selected(method, p, true);
+    const ConstMaskView mask = owner.view();
+    AttentionResult result(p.shape);
+    method.attend(p.view(), mask, result.view());
+    EXPECT_LE(relative_l2(result.output, reference_attention(p.view(), &mask).output), 1e-5);
+  });
+}
+
+TEST_P(Methods, ShareKeysWithinAGroup) {
+  // Query heads that hold the same values select the same tiles, whichever head of the group they are.
+  ProblemTensors p = make_problem({4, 2, 1200, 1200, 64});
+  const std::size_t head = p.view().q_head_size();
+  std::copy_n(p.q.begin(), head, p.q.begin() + std::ptrdiff_t(head));
+  const auto method = make_method(GetParam());
+  const BlockMask owner = selected(*method, p, true);
+  const std::size_t size = owner.bits().size() / 4;
+  EXPECT_TRUE(std::ranges::equal(owner.bits().subspan(0, size), owner.bits().subspan(size, size)));
+}
+
+TEST_P(Methods, DescribeTheirParameters) {
+  const auto method = make_method(GetParam());
+  for (Param& param : method->params()) {
+    EXPECT_FALSE(param.help().empty()) << param.name();
+    const std::string text = param.text();
+    EXPECT_NO_THROW(param.parse(text)) << param.name() << ": the default " << text << " is out of range";
+    EXPECT_EQ(param.text(), text);
+  }
+  EXPECT_FALSE(method_info(GetParam()).summary.empty());
+}
+
+std::vector<std::string> names() {
+  std::vector<std::string> all;
+  for (const MethodInfo& info : methods()) all.push_back(info.name);
+  return all;
+}
+
+// gtest evaluates the list after main() has begun, when every method is registered.
+INSTANTIATE_TEST_SUITE_P(Registry, Methods, testing::ValuesIn(names()), [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace salebench

@@ -1,0 +1,117 @@
+// Records through files and back, and the schema's documentation.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "core/atomic_file.h"
+#include "core/hdf5.h"
+#include "results/result_files.h"
+#include "results/table_io.h"
+
+namespace salebench {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Results : public testing::Test {
+ protected:
+  Results() : folder_(fs::temp_directory_path() / ("salebench_results_test_" + std::to_string(::getpid()))) {
+    fs::create_directories(folder_ / "cells");
+  }
+  ~Results() override { fs::remove_all(folder_); }
+  fs::path folder_;
+};
+
+CellResult example(const std::string& id) {
+  CellResult r;
+  r.cell.id = id, r.cell.method = "sale", r.cell.status = "ok", r.cell.reason = "päper, \"quoted\"\n";
+  r.cell.q_len = 100, r.cell.recall_mean = 0.99;
+  r.heads.resize(2);
+  r.heads[1].head = 1, r.heads[1].density = 0.5;
+  r.samples = {{0, 0, "select", 0.25}, {0, 0, "attend", 0.5}};
+  r.problem.path = "a.h5", r.problem.id = "layer0";
+  r.mask.emplace(BlockGrid{{64, 32}, 100, 100, true, Window{1, 2}}, 1);
+  r.mask->view().keep(0, 1, 3);
+  return r;
+}
+
+TEST_F(Results, CellsComeBackFromTheirFiles) {
+  write_cell(folder_ / "cells/x.h5", example("x"));
+  const CellRecord read = read_cell(folder_ / "cells/x.h5");
+  for (const auto& column : columns<CellRecord>())
+    std::visit(
+        [&](auto member) {
+          const auto& got = read.*member;
+          const auto expected = example("x").cell.*member;
+          EXPECT_TRUE(got == expected || (got != got && expected != expected)) << column.name;  // NaN equals NaN here
+        },
+        column.member);
+}
+
+TEST_F(Results, RunsCollectCellsInPlanOrder) {
+  write_cell(folder_ / "cells/x.h5", example("x"));
+  write_cell(folder_ / "cells/y.h5", example("y"));
+  CellRecord missing;
+  missing.id = "z", missing.status = "interrupted";
+  write_run(folder_ / "run.h5", {{"note", "hello"}}, {example("y").cell, missing, example("x").cell},
+            folder_ / "cells");
+  const auto cells = read_run(folder_ / "run.h5");
+  ASSERT_EQ(cells.size(), 3u);
+  EXPECT_EQ(cells[1].id, "z");
+  EXPECT_EQ(cells[2].cell, 2);
+  const h5::File file = h5::File::open(folder_ / "run.h5");
+  EXPECT_EQ(file.root().string_attribute("note"), "hello");
+  const auto heads = read_table<HeadRecord>(file.root(), "heads");
+  ASSERT_EQ(heads.size(), 4u);
+  EXPECT_EQ(heads[3].cell, 2);
+  EXPECT_EQ(heads[3].density, 0.5);
+  EXPECT_EQ(read_table<SampleRecord>(file.root(), "samples").size(), 4u);
+  EXPECT_EQ(read_table<ProblemRecord>(file.root(), "problems").size(), 1u);
+  EXPECT_EQ(file.root().open_group("masks").open_group("x").read_uint32("bits"), (std::vector<std::uint32_t>{0, 8}));
+}
+
+TEST_F(Results, AnAbsentColumnKeepsItsDefault) {
+  write_cell(folder_ / "cells/x.h5", example("x"));
+  const h5::File old = h5::File::create();
+  {
+    const h5::File file = h5::File::open(folder_ / "cells/x.h5");
+    const h5::Group cells = old.root().create_group("cells");
+    for (const std::string& name : file.root().open_group("cells").children())
+      if (name != "recall_mean") cells.copy_from(file.root().open_group("cells"), name, name);
+  }
+  old.save(folder_ / "old.h5");
+  const CellRecord read = read_cell(folder_ / "old.h5");
+  EXPECT_EQ(read.method, "sale");
+  EXPECT_TRUE(read.recall_mean != read.recall_mean);
+}
+
+TEST_F(Results, AnUnwritablePathSaysWhy) {
+  std::ofstream(folder_ / "file") << "x";
+  try {
+    write_cell(folder_ / "file/x.h5", example("x"));
+    FAIL();
+  } catch (const WriteError& error) {
+    EXPECT_NE(std::string(error.what()).find("Not a directory"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Schema, NamesAreUniqueAndExplained) {
+  std::set<std::string> names;
+  for (const auto& column : columns<CellRecord>()) {
+    EXPECT_TRUE(names.insert(column.name).second) << column.name;
+    EXPECT_STRNE(column.meaning, "") << column.name;
+  }
+}
+
+TEST(Schema, TheReadmeHoldsTheGeneratedTables) {
+  std::ifstream file(SALEBENCH_SOURCE_DIR "/results/README.md");
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_NE(text.find(schema_markdown()), std::string::npos)
+      << "paste the output of `salebench list columns` into results/README.md";
+}
+
+}  // namespace
+}  // namespace salebench

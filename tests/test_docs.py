@@ -1,0 +1,81 @@
+"""The documentation's examples work: the example method, the configs, and the commands that the pages name."""
+
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM = os.environ["SALEBENCH_PROGRAM"]
+EXAMPLE_PROGRAM = os.environ["SALEBENCH_EXAMPLE_PROGRAM"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md"))]
+
+
+def run(program, *arguments, cwd=ROOT, **environment):
+    return subprocess.run([program, *map(str, arguments)], cwd=cwd, env=os.environ | environment, text=True,
+                          capture_output=True, timeout=120)
+
+
+def code_block(page, language):
+    """The first fenced block of the language."""
+    return re.search(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)[1]
+
+
+def test_example_method_is_one_short_file_and_runs(tmp_path):
+    assert len(code_block(ROOT / "docs/adding_a_method.md", "cpp").splitlines()) < 60
+    assert "mean_keys" in run(EXAMPLE_PROGRAM, "list").stdout
+    methods = code_block(ROOT / "docs/adding_a_method.md", "yaml")
+    sample = ROOT / "datasets/samples/smollm2-135m_kjv_8k.h5"
+    config = tmp_path / "own.yaml"
+    config.write_text(f"version: 1\ndatasets: [{{path: {sample}, lengths: 1024}}]\n{methods}")
+    result = run(EXAMPLE_PROGRAM, "run", config, "--quick", "-o", tmp_path / "out", SALEBENCH_CACHE=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert run(PROGRAM, "report", tmp_path / "out").stdout.count("mean_keys") == 6
+
+
+def test_first_own_config_of_the_readme_runs(tmp_path):
+    config = ROOT / "configs" / "test_readme_example.yaml"
+    config.write_text(code_block(ROOT / "README.md", "yaml"))
+    try:
+        result = run(PROGRAM, "run", config, "--quick", "-o", tmp_path / "out", SALEBENCH_CACHE=str(tmp_path))
+    finally:
+        config.unlink()
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_configs_plan(config, tmp_path):
+    result = run(PROGRAM, "run", config, "--dry-run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def salebench_commands():
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                if "salebench " in line and not line.startswith("#"):
+                    yield pytest.param(shlex.split(line, comments=True), id=f"{page.relative_to(ROOT)}: {line}")
+
+
+@pytest.mark.parametrize("words", list(salebench_commands()))
+def test_commands_of_the_pages_are_valid(words, tmp_path):
+    """Runs list, info and dry runs as they stand; of the others, checks that the verb knows the options."""
+    arguments = words[words.index(next(word for word in words if word.endswith("salebench"))) + 1:]
+    if arguments[0] in ("list", "info"):
+        assert run(PROGRAM, *arguments).returncode == 0
+    elif arguments[0] == "run":
+        assert run(PROGRAM, *arguments, "--dry-run").returncode == 0
+    else:
+        known = run(PROGRAM, arguments[0], "--help").stdout
+        for option in (word for word in arguments if word.startswith("-")):
+            assert option in known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_paths_that_pages_name_exist(page):
+    for path in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in path:
+            assert (page.parent / path).exists(), path
