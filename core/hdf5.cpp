@@ -44,10 +44,15 @@ Handle scalar() {
   return Handle(H5Screate(H5S_SCALAR), H5Sclose);
 }
 
+bool holds_one_value(hid_t attribute) {
+  const Handle space(H5Aget_space(attribute), H5Sclose);
+  return H5Sget_simple_extent_npoints(space.get()) == 1;
+}
+
 /// An attribute of any object, as text; numbers are not converted.
 std::string read_string_attribute(hid_t object, const std::string& name, const std::string& otherwise) {
   const Handle attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose);
-  if (attribute.get() < 0) return otherwise;
+  if (attribute.get() < 0 || !holds_one_value(attribute.get())) return otherwise;
   const Handle stored(H5Aget_type(attribute.get()), H5Tclose);
   if (H5Tget_class(stored.get()) != H5T_STRING) return otherwise;
   if (H5Tis_variable_str(stored.get()) > 0) {
@@ -127,6 +132,7 @@ std::string Group::string_attribute(const std::string& name, const std::string& 
 double Group::number_attribute(const std::string& name, double otherwise) const {
   if (!has_attribute(name)) return otherwise;
   const Handle attribute(H5Aopen(id(), name.c_str(), H5P_DEFAULT), H5Aclose);
+  if (!holds_one_value(attribute.get())) fail("is not one number: attribute", name);
   const Handle stored(H5Aget_type(attribute.get()), H5Tclose);
   if (H5Tget_class(stored.get()) == H5T_ENUM) {  // h5py stores booleans as an enum of int8
     signed char flag = 0;
@@ -184,7 +190,8 @@ std::vector<std::uint16_t> Group::read_16bit(const std::string& name, bool* is_f
     stored = Handle(H5Dget_type(dataset.get()), H5Tclose);
   }
   const H5T_class_t kind = H5Tget_class(stored.get());
-  if (H5Tget_size(stored.get()) != 2 || (kind != H5T_FLOAT && kind != H5T_INTEGER))
+  const bool is_unsigned = kind == H5T_INTEGER && H5Tget_sign(stored.get()) == H5T_SGN_NONE;
+  if (H5Tget_size(stored.get()) != 2 || (kind != H5T_FLOAT && !is_unsigned))
     fail("is neither float16 nor bfloat16 in uint16:", name);
   *is_float = kind == H5T_FLOAT;
   return read_array<std::uint16_t>(name, *is_float ? half_type().get() : H5T_NATIVE_UINT16);

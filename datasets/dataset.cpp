@@ -26,6 +26,8 @@ h5::File open_capture(const std::string& path) {
 std::vector<float> read_tensor(const h5::Group& group, const std::string& name, const h5::Extents& sizes) {
   bool is_float = true;
   const std::vector<std::uint16_t> bits = group.read_16bit(name, &is_float);
+  if (!is_float && group.dataset_attribute(name, "dtype") != "bfloat16")
+    throw DataError(fmt::format("{}{} is uint16 without the attribute dtype = bfloat16", group.where(), name));
   std::vector<float> values(bits.size());
   for (std::size_t i = 0; i < bits.size(); ++i) {
     values[i] = is_float ? half_to_float(bits[i]) : bfloat16_to_float(bits[i]);
@@ -56,7 +58,12 @@ Dataset::Dataset(const std::string& path) : path_(path), file_(open_capture(path
   const std::string format = root.string_attribute("format");
   if (format != kFormat)
     throw DataError(fmt::format("{} is not a capture: attribute format is '{}', not '{}'", path, format, kFormat));
-  const double version = root.number_attribute("format_version", 0);
+  double version = 0;
+  try {
+    version = root.number_attribute("format_version", 0);
+  } catch (const h5::Error& error) {
+    throw DataError(error.what());
+  }
   if (version != kFormatVersion)
     throw DataError(
         fmt::format("{} has capture format version {}, this program reads {}", path, version, kFormatVersion));

@@ -207,6 +207,15 @@ void fail(CellResult& result, Status status, const std::string& reason) {
   result.cell.reason = reason;
 }
 
+/// The parameters as a JSON object, numbers as numbers.
+std::string params_json(const PlannedCell& cell) {
+  nlohmann::json json = nlohmann::json::object();
+  const auto method = make_method(cell.method, cell.params);
+  for (const Param& param : method->params())
+    json[param.name()] = param.type() == "choice" ? nlohmann::json(param.text()) : nlohmann::json::parse(param.text());
+  return json.dump();
+}
+
 double peak_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -219,7 +228,7 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   CellRecord c;
   c.id = cell.id, c.method = cell.method, c.role = cell.role, c.settings = cell.settings;
   c.method_version = method_info(cell.method).version;
-  c.params = nlohmann::json(cell.params).dump();
+  c.params = params_json(cell);
   c.dataset = cell.dataset, c.problem = cell.problem.id, c.fingerprint = cell.fingerprint, c.layer = cell.problem.layer;
   c.repeat = cell.view.repeat, c.q_heads = cell.shape.q_heads, c.kv_heads = cell.shape.kv_heads;
   c.q_len = cell.shape.q_len, c.kv_len = cell.shape.kv_len, c.head_dim = cell.shape.head_dim;

@@ -63,7 +63,7 @@ MethodConfig read_method(const YamlDocument& document, const std::string& name, 
       try {
         param.parse(text);
       } catch (const ParamError& error) {
-        document.fail(map.required(param.name()), key_path, error.what());
+        document.fail(map.required(param.name()), map.path_of(param.name()), error.what());
       }
       values.push_back(param.text());
     }
@@ -80,7 +80,7 @@ std::vector<MethodConfig> read_methods(const YamlDocument& document, YamlMap map
     try {
       method_info(name);
     } catch (const ParamError& error) {
-      document.fail(entry.first, "methods", error.what());
+      document.fail(entry.first, key_path, error.what());
     }
     if (entry.second.IsSequence()) {  // several grids of one method
       for (std::size_t i = 0; i < entry.second.size(); ++i)

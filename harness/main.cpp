@@ -1,12 +1,15 @@
 // The command line: verbs, options and exit codes, nothing else.
+#include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
 #include "core/atomic_file.h"
+#include "core/nearest.h"
 #include "datasets/dataset.h"
 #include "harness/errors.h"
 #include "harness/list.h"
@@ -120,6 +123,11 @@ int guarded(const CLI::App& app, Commands& commands) {
   }
 }
 
+bool is_verb(const CLI::App& app, const std::string& word) {
+  return std::ranges::any_of(app.get_subcommands([](const CLI::App*) { return true; }),
+                             [&](const CLI::App* verb) { return verb->get_name() == word; });
+}
+
 int main_checked(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("salebench"));
   spdlog::set_pattern("salebench: %^%l%$: %v");
@@ -130,6 +138,10 @@ int main_checked(int argc, char** argv) {
   add_run(app, commands);
   add_others(app, commands);
   for (int i = 0; i < argc; ++i) commands.run.command_line += (i ? " " : "") + std::string(argv[i]);
+  if (const std::string verb = argc > 1 ? argv[1] : "--help"; !verb.starts_with('-') && !is_verb(app, verb)) {
+    const std::vector<std::string> verbs = {"run", "list", "info", "report", "collect"};
+    return complain(UsageError(fmt::format("unknown verb '{}'{}", verb, did_you_mean(verb, verbs))), kUsage);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -105,7 +105,16 @@ std::optional<CellRecord> run_in_worker(const Plan& plan, const PlannedCell& cel
     }
     case WorkerEnd::How::exited:
       if (end.code == kCellWritten) return read_cell(folder.cell_path(cell.id));
-      if (end.code == kCellNotWritten) throw WriteError(log_tail(log));
+      if (end.code == kCellNotWritten) {
+        std::string why = log_tail(log);
+        if (constexpr std::string_view kPrefix = "salebench: error: "; why.starts_with(kPrefix))
+          why.erase(0, kPrefix.size());
+        if (why.empty()) {  // a full disk has no room for the log either: writing it from here says so
+          why = fmt::format("a worker cannot write {}", folder.cell_path(cell.id));
+          write_file_atomically(log, why.data(), why.size());
+        }
+        throw WriteError(why);
+      }
       failed = failed_cell(plan, cell, Status::crashed,
                            fmt::format("worker ended with code {}; log: {}", end.code, log_tail(log)), 0);
       break;

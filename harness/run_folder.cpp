@@ -37,7 +37,8 @@ RunFolder::~RunFolder() {
 }
 
 bool RunFolder::exists() const {
-  return std::filesystem::exists(path_);
+  std::error_code unknown;  // such as a name that is too long, which open_for_writing() complains of
+  return std::filesystem::exists(path_, unknown);
 }
 
 void RunFolder::open_for_writing() {
@@ -74,7 +75,8 @@ RunAttributes RunFolder::attributes() const {
 std::map<std::string, CellRecord> RunFolder::finished(const Plan& plan) const {
   std::map<std::string, CellRecord> records;
   for (const PlannedCell& cell : plan.cells) {
-    if (!std::filesystem::exists(cell_path(cell.id))) continue;
+    std::error_code unknown;
+    if (!std::filesystem::exists(cell_path(cell.id), unknown)) continue;
     try {
       records[cell.id] = read_cell(cell_path(cell.id));
     } catch (const h5::Error&) {

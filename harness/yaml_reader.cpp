@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 
 #include "core/nearest.h"
 
@@ -28,13 +29,11 @@ bool parse_number(const std::string& text, Number* value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-bool is_index(const std::string& text) {
-  return !text.empty() && std::ranges::all_of(text, ::isdigit);
-}
-
 }  // namespace
 
 YamlDocument::YamlDocument(const std::string& path, const std::vector<std::string>& overrides) : path_(path) {
+  if (std::error_code unknown; std::filesystem::is_directory(path, unknown))
+    throw UsageError(fmt::format("cannot open {}: it is a folder", path));
   try {
     root_ = YAML::LoadFile(path);
   } catch (const YAML::BadFile&) {
@@ -55,9 +54,12 @@ void YamlDocument::apply(const std::string& override_text) {
   for (const std::string& key : split(key_path, '.')) {
     // reset() makes `node` refer to the child; assignment would overwrite the parent's value.
     if (node.IsSequence()) {
-      if (!is_index(key) || std::stoul(key) >= node.size())
+      std::size_t index = 0;
+      if (!parse_number(key, &index) || index >= node.size())
         throw UsageError(fmt::format("--set {}: '{}' is not an index of a list of {}", key_path, key, node.size()));
-      node.reset(node[std::stoul(key)]);
+      node.reset(node[index]);
+    } else if (node.IsDefined() && node.IsScalar()) {
+      throw UsageError(fmt::format("--set {}: what '{}' should be in is a plain value", key_path, key));
     } else {
       node.reset(node[key]);
     }
@@ -77,17 +79,22 @@ std::string YamlDocument::text() const {
 }
 
 void YamlDocument::fail(const YAML::Node& node, const std::string& key_path, const std::string& what) const {
-  for (const std::string& path : overridden_)
-    if (key_path == path || key_path.starts_with(path + "."))
-      throw UsageError(fmt::format("--set {}: {}", key_path, what));
   const YAML::Mark mark = node.Mark();
+  for (const std::string& path : overridden_)
+    if (key_path == path || key_path.starts_with(path + ".") || (mark.is_null() && path.starts_with(key_path + ".")))
+      throw UsageError(fmt::format("--set {}: {}", key_path, what));
   const std::string place = mark.is_null() ? path_ : fmt::format("{}:{}:{}", path_, mark.line + 1, mark.column + 1);
   throw UsageError(fmt::format("{}: {}{}{}", place, key_path, key_path.empty() ? "" : ": ", what));
 }
 
 YamlMap::YamlMap(const YamlDocument& document, YAML::Node node, std::string key_path)
     : document_(document), node_(std::move(node)), path_(std::move(key_path)) {
-  if (node_.IsDefined() && !node_.IsNull() && !node_.IsMap()) document_.fail(node_, path_, "must be a map of keys");
+  if (!node_.IsDefined() || node_.IsNull()) return;
+  if (!node_.IsMap()) document_.fail(node_, path_, "must be a map of keys");
+  std::set<std::string> keys;
+  for (const auto& entry : node_)
+    if (const std::string& key = entry.first.Scalar(); !keys.insert(key).second)
+      document_.fail(entry.first, path_of(key), "is there twice");
 }
 
 bool YamlMap::has(const std::string& key) {
@@ -116,6 +123,7 @@ double YamlMap::number(const std::string& key, double otherwise, double low, dou
 }
 
 int YamlMap::integer(const std::string& key, int otherwise, int low, int high) {
+  if (has(key) && !node_[key].IsScalar()) document_.fail(node_[key], path_of(key), "must be a whole number");
   return integers(key, {otherwise}, low, high).at(0);
 }
 

@@ -12,7 +12,7 @@ const std::vector<Column<CellRecord>>& columns<CellRecord>() {
       {"id", "", "method and hash of all that defines the cell; names its file", &R::id},
       {"method", "", "registered name", &R::method},
       {"method_version", "", "raised when a method's results change", &R::method_version},
-      {"role", "", "method, baseline or oracle (a bound, not a competitor)", &R::role},
+      {"role", "", "method, baseline or oracle (reads the true attention first; no competitor)", &R::role},
       {"params", "", "all parameters, JSON", &R::params},
       {"settings", "", "the parameters that the config sets, for people", &R::settings},
       {"dataset", "", "path of the capture", &R::dataset},

@@ -98,7 +98,7 @@ void AttendTile(const TileTask& task, TileWorkspace& work) {
       float rescale = 1.0f;
       const float sum = softmax_row(s + r * kScoreStride, count * kPanelKeys, &row_max[r], &rescale);
       row_sum[r] = row_sum[r] * rescale + sum;
-      if (rescale != 1.0f) scale_row(&work.sums[std::size_t(r) * stride], stride, rescale);
+      if (rescale != 1.0f) scale_row(work.sums.data() + std::size_t(r) * stride, stride, rescale);
     }
     if (task.output)
       gemm<true>(s, kScoreStride, values, count, kPanelKeys, stride, work.sums.data(), stride, padded, stride);

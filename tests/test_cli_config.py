@@ -1,0 +1,191 @@
+"""Configs that are wrong: exit code 2, with the place and the nearest right name, before anything is made."""
+
+import pytest
+from cli_helpers import Box, cases
+
+CONFIG = """version: 1
+run: test
+datasets:
+  - {path: capture.h5, lengths: [256]}
+methods:
+  dense: {}
+  sale: {threshold: [0.1]}
+measure: {max_time: 1}
+limits: {cell_timeout: 60}
+truth: {rows: 0}
+seed: 1
+"""
+
+
+@pytest.fixture
+def box(tmp_path):
+    box = Box(tmp_path)
+    box.capture()
+    return box
+
+
+def write(box, text, name="config.yaml"):
+    path = box.path(name)
+    path.write_bytes(text) if isinstance(text, bytes) else path.write_text(text)
+    return path
+
+
+def place_of(text, word):
+    """"line:column" of a word in a text, from 1."""
+    before = text[:text.index(word)]
+    return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+
+
+def refused(box, config, *arguments, says, code=2):
+    message = box.fails(code, "run", config, "-o", "out", *arguments, says=says)
+    assert not box.path("out").exists()
+    return message
+
+
+def cells(box, config, *arguments):
+    return box.run("run", config, "--dry-run", *arguments).stdout.count("run   ")
+
+
+def test_the_config_that_the_others_break_is_right(box):
+    assert cells(box, write(box, CONFIG)) == 2
+
+
+# change, the word that is wrong, the name that was meant
+UNKNOWN = {
+    "top": (("seed: 1", "seeed: 1"), "seeed", "seed"),
+    "dataset": (("lengths:", "length:"), "length:", "lengths"),
+    "measure": (("max_time", "max_tme"), "max_tme", "max_time"),
+    "limits": (("cell_timeout", "celltimeout"), "celltimeout", "cell_timeout"),
+    "truth": (("rows", "row"), "row:", "rows"),
+    "method parameter": (("threshold", "treshold"), "treshold", "threshold"),
+    "parameter in a list of grids": (("{threshold: [0.1]}", "[{threshold: 0.1}, {bit: 4}]"), "bit:", "bits"),
+    "method": (("sale:", "sail:"), "sail", "sale"),
+    "baseline": (("max_time: 1", "baseline: dens"), "dens}", "dense"),
+}
+
+
+@pytest.mark.parametrize("change, word, meant", cases(UNKNOWN))
+def test_unknown_name(box, change, word, meant):
+    text = CONFIG.replace(*change)
+    config = write(box, text)
+    place = f"{config}:{place_of(text, word)}: "
+    refused(box, config, says=[place, word.strip(":}"), f"did you mean '{meant}'?"])
+
+
+# change, what the message names
+WRONG = {
+    "no number": (("max_time: 1", "max_time: long"), ["measure.max_time", "number"]),
+    "nan": (("max_time: 1", "max_time: nan"), ["measure.max_time", "nan"]),
+    "map for a number": (("max_time: 1", "max_time: {a: 1}"), ["measure.max_time", "number"]),
+    "number for a map": (("{max_time: 1}", "1"), ["measure", "map"]),
+    "list for a map": (("{threshold: [0.1]}", "{threshold: {a: 1}}"), ["methods.sale.threshold"]),
+    "fraction for an integer": (("seed: 1", "seed: 1.5"), ["seed", "1.5", "whole number"]),
+    "list for an integer": (("seed: 1", "seed: [1, 2]"), ["seed"]),
+    "list for a text": (("run: test", "run: [a, b]"), ["run", "one value"]),
+    "text for the datasets": (("  - {path: capture.h5, lengths: [256]}", "  capture.h5"), ["datasets", "list"]),
+    "text for a dataset": (("{path: capture.h5, lengths: [256]}", "capture.h5"), ["datasets.0", "map"]),
+    "no path": (("path: capture.h5, ", ""), ["datasets.0.path", "missing"]),
+    "empty path": (("path: capture.h5", "path: "), ["datasets.0.path"]),
+    "no datasets": (("datasets:\n  - {path: capture.h5, lengths: [256]}\n", ""), ["datasets", "missing"]),
+    "empty datasets": (("  - {path: capture.h5, lengths: [256]}", "  []"), ["datasets"]),
+    "empty methods": (("methods:\n  dense: {}\n  sale: {threshold: [0.1]}", "methods: {}"), ["methods", "no method"]),
+    "no methods": (("methods:\n  dense: {}\n  sale: {threshold: [0.1]}\n", ""), ["methods", "missing"]),
+    "list of methods": (("methods:\n  dense: {}\n  sale: {threshold: [0.1]}", "methods: [dense]"), ["methods", "map"]),
+    "number for a method": (("dense: {}", "dense: 3"), ["methods.dense", "map"]),
+    "threshold too large": (("[0.1]", "[0.1, 1.5]"), ["methods.sale", "threshold", "1.5", "0 to 1"]),
+    "threshold no number": (("[0.1]", "[low]"), ["methods.sale", "threshold", "low"]),
+    "no such choice": (("[0.1]", "0.1, bits: 5"), ["methods.sale", "bits", "5", "4, 8, 16"]),
+    "no values": (("[0.1]", "[]"), ["methods.sale.threshold"]),
+    "length 0": (("[256]", "[0]"), ["datasets.0.lengths", "0 is outside"]),
+    "timeout 0": (("cell_timeout: 60", "cell_timeout: 0"), ["limits.cell_timeout", "outside"]),
+    "negative threads": (("seed: 1", "threads: -1"), ["threads", "-1 is outside"]),
+    "max_time below min_time": (("max_time: 1", "max_time: 0.1"), ["measure.max_time", "min_time"]),
+    "unknown cache": (("max_time: 1", "cache: warm"), ["measure.cache", "warm", "cold, hot"]),
+    "unknown save": (("seed: 1", "save: images"), ["save", "images", "masks"]),
+    "unknown backend": (("seed: 1", "backend: gpu"), ["backend", "gpu", "cpu"]),
+    "other version": (("version: 1", "version: 2"), ["version", "1"]),
+    "key twice": (("seed: 1", "seed: 1\nseed: 2"), ["seed", "twice"]),
+    "method twice": (("  dense: {}", "  dense: {}\n  dense: {}"), ["methods.dense", "twice"]),
+}
+
+
+@pytest.mark.parametrize("change, says", cases(WRONG))
+def test_wrong_value(box, change, says):
+    assert change[0] in CONFIG
+    config = write(box, CONFIG.replace(*change))
+    refused(box, config, says=[f"{config}:", *says])
+
+
+NOT_YAML = {
+    "bad syntax": (CONFIG + "\t: [}\n", ":12:"),
+    "open bracket": (CONFIG + "save: [masks\n", "config.yaml:"),
+    "text": ("hello world\n", "not a map"),
+    "empty": ("", "not a map"),
+    "list": ("- a\n- b\n", "not a map"),
+    "bytes": (bytes(range(256)), "config.yaml:"),
+}
+
+
+@pytest.mark.parametrize("text, says", cases(NOT_YAML))
+def test_not_a_config(box, text, says):
+    refused(box, write(box, text), says=["config.yaml", says])
+
+
+def test_no_config(box):
+    refused(box, "none.yaml", says=["none.yaml"])
+
+
+def test_folder_for_a_config(box):
+    refused(box, ".", says=["cannot open ."])
+
+
+def test_cuda_is_not_there(box):
+    config = write(box, CONFIG + "backend: [cuda]\n")
+    refused(box, config, says=["cuda", "backend: [cpu]"], code=5)
+    refused(box, write(box, CONFIG), "--set", "backend=cuda", says=["cuda"], code=5)
+
+
+# override, what the message names
+OVERRIDES = {
+    "unknown key": ("measure.max_tme=5", ["--set measure.max_tme", "did you mean 'max_time'?"]),
+    "unknown top key": ("measur=5", ["--set measur", "did you mean 'measure'?"]),
+    "unknown parent": ("measur.max_time=5", ["--set measur", "did you mean 'measure'?"]),
+    "unknown method": ("methods.sail={}", ["--set methods.sail", "did you mean 'sale'?"]),
+    "unknown parameter": ("methods.sale.treshold=0.1", ["--set methods.sale.treshold", "did you mean 'threshold'?"]),
+    "no value": ("measure.max_time", ["--set measure.max_time", "key=value"]),
+    "no key": ("=5", ["--set =5", "key=value"]),
+    "empty value": ("measure.max_time=", ["--set measure.max_time", "number"]),
+    "wrong type": ("measure.max_time=long", ["--set measure.max_time", "number"]),
+    "out of range": ("methods.sale.threshold=2", ["--set methods.sale.threshold", "0 to 1"]),
+    "not YAML": ("methods.sale.threshold=[0.1", ["--set methods.sale.threshold=[0.1"]),
+    "no such index": ("datasets.5.path=x", ["--set datasets.5.path", "list of 1"]),
+    "no index": ("datasets.x.path=x", ["--set datasets.x.path", "'x'"]),
+    "huge index": ("datasets.99999999999999999999.path=x", ["--set datasets.99999999999999999999.path"]),
+    "below a value": ("run.x=1", ["--set run.x"]),
+    "below a nested value": ("datasets.0.path.x=1", ["--set datasets.0.path.x"]),
+}
+
+
+@pytest.mark.parametrize("override, says", cases(OVERRIDES))
+def test_wrong_override(box, override, says):
+    refused(box, write(box, CONFIG), "--set", override, says=says)
+
+
+@pytest.mark.parametrize("overrides, count", [
+    (["methods.sale.threshold=[0.1, 0.2, 0.3]"], 4),
+    (["methods.sale.threshold=[0.1, 0.2]", "methods.sale.bits=[4, 8]"], 5),
+    (["datasets.0.lengths=[64, 128, 256]"], 6),
+    (["methods.block_topk={budget: [0.1, 0.2]}"], 4),
+    (["methods={dense: {}}"], 1),
+    (["methods.sale.threshold=[0.1, 0.1]"], 2),  # equal cells appear once
+])
+def test_override(box, overrides, count):
+    assert cells(box, write(box, CONFIG), *[word for text in overrides for word in ("--set", text)]) == count
+
+
+def test_overrides_are_stored_with_the_results(box):
+    config = write(box, CONFIG)
+    rows = box.sweep(config, "--quick", "--set", "methods={streaming: {local: 77}}", "--set", "run=other")
+    assert [row["settings"] for row in rows] == ["local=77"]
+    stored = box.path("out/config.yaml").read_text()
+    assert "local: 77" in stored and "other" in stored and "sale" not in stored
