@@ -73,7 +73,7 @@ MethodConfig read_method(const YamlDocument& document, const std::string& name, 
   return config;
 }
 
-std::vector<MethodConfig> read_methods(const YamlDocument& document, YamlMap map) {
+std::vector<MethodConfig> read_methods(const YamlDocument& document, const YamlMap& map) {
   std::vector<MethodConfig> configs;
   for (const auto& entry : map.node()) {
     const std::string name = entry.first.Scalar(), key_path = map.path_of(name);

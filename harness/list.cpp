@@ -87,8 +87,8 @@ std::string info_text() {
   std::string text;
   for (const auto& [section, values] : all.items())
     for (const auto& [name, value] : values.items())
-      text +=
-          fmt::format("{:<24} {}\n", section + "." + name, value.is_string() ? value.get<std::string>() : value.dump());
+      text += fmt::format("{:<24} {}\n", fmt::format("{}.{}", section, name),
+                          value.is_string() ? value.get<std::string>() : value.dump());
   text += fmt::format("{:<24} {}\n", "truth cache", TruthCache::default_folder());
   text += fmt::format("{:<24} ", "methods");
   for (const MethodInfo& info : methods()) text += fmt::format("{} ", info.name);

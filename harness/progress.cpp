@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 
 namespace salebench {
 
 std::string duration_text(double seconds) {
-  const int s = int(seconds + 0.5);
+  const long s = std::lround(seconds);
   if (s < 100) return fmt::format("{}s", s);
   if (s < 6000) return fmt::format("{}m", (s + 30) / 60);
   return fmt::format("{}h{:02}m", s / 3600, s % 3600 / 60);

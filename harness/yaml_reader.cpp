@@ -87,8 +87,8 @@ void YamlDocument::fail(const YAML::Node& node, const std::string& key_path, con
   throw UsageError(fmt::format("{}: {}{}{}", place, key_path, key_path.empty() ? "" : ": ", what));
 }
 
-YamlMap::YamlMap(const YamlDocument& document, YAML::Node node, std::string key_path)
-    : document_(document), node_(std::move(node)), path_(std::move(key_path)) {
+YamlMap::YamlMap(const YamlDocument& document, const YAML::Node& node, std::string key_path)
+    : document_(document), node_(node), path_(std::move(key_path)) {
   if (!node_.IsDefined() || node_.IsNull()) return;
   if (!node_.IsMap()) document_.fail(node_, path_, "must be a map of keys");
   std::set<std::string> keys;
@@ -135,7 +135,7 @@ std::string YamlMap::text(const std::string& key, const std::string& otherwise) 
 
 std::string YamlMap::choice(const std::string& key, const std::string& otherwise,
                             const std::vector<std::string>& allowed) {
-  const std::string value = text(key, otherwise);
+  std::string value = text(key, otherwise);
   if (std::ranges::find(allowed, value) == allowed.end())
     document_.fail(node_[key], path_of(key), fmt::format("'{}' is not one of {}", value, fmt::join(allowed, ", ")));
   return value;

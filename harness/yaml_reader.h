@@ -34,7 +34,7 @@ class YamlDocument {
 /// A map of a document, read key by key; done() then refuses the keys that nobody asked for.
 class YamlMap {
  public:
-  YamlMap(const YamlDocument& document, YAML::Node node, std::string key_path);
+  YamlMap(const YamlDocument& document, const YAML::Node& node, std::string key_path);
 
   bool has(const std::string& key);
   /// The node under a key; fails if it is missing.
