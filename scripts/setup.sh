@@ -3,7 +3,7 @@
 
 build_packages=(g++ git cmake ninja-build ccache libhdf5-dev libeigen3-dev libcli11-dev libfmt-dev libspdlog-dev
   libyaml-cpp-dev libbenchmark-dev libgtest-dev nlohmann-json3-dev libxxhash-dev libhwy-dev python3 python3-venv)
-test_packages=(clang-format clang-tidy)
+test_packages=(clang-format clang-tidy libomp-dev)
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
