@@ -1,6 +1,7 @@
 #include "core/reference.h"
 
 #include <Eigen/Core>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <mutex>
@@ -89,7 +90,7 @@ std::vector<int> all_rows(int q_len) {
 }  // namespace
 
 ReferenceResult reference_attention(const HostProblem& p, const ConstMaskView* mask, std::span<const int> wanted,
-                                    const std::function<void(double)>& progress) {
+                                    const ProgressCall& progress) {
   const std::vector<int> every = wanted.empty() ? all_rows(p.shape.q_len) : std::vector<int>();
   const std::span<const int> rows = wanted.empty() ? std::span<const int>(every) : wanted;
   ReferenceResult result;
@@ -98,9 +99,11 @@ ReferenceResult reference_attention(const HostProblem& p, const ConstMaskView* m
   const int tiles = int((rows.size() + kRowTile - 1) / kRowTile);
   double done = 0;
   std::mutex mutex;
+  std::atomic<bool> stopped = false;
 #pragma omp parallel for collapse(2) schedule(dynamic)
   for (int tile = tiles - 1; tile >= 0; --tile) {  // longest rows first, so that the threads end together
     for (int head = 0; head < p.shape.q_heads; ++head) {
+      if (stopped) continue;
       const auto part = rows.subspan(std::size_t(tile) * kRowTile,
                                      std::min<std::size_t>(kRowTile, rows.size() - std::size_t(tile) * kRowTile));
       const std::size_t first = std::size_t(head) * rows.size() + std::size_t(tile) * kRowTile;
@@ -108,10 +111,11 @@ ReferenceResult reference_attention(const HostProblem& p, const ConstMaskView* m
       if (progress) {
         const std::lock_guard lock(mutex);
         done += double(tile + 1);
-        progress(done / (0.5 * tiles * (tiles + 1) * p.shape.q_heads));
+        if (!progress(done / (0.5 * tiles * (tiles + 1) * p.shape.q_heads))) stopped = true;
       }
     }
   }
+  if (stopped) throw Stopped("the computation of exact attention was stopped");
   return result;
 }
 
@@ -153,7 +157,7 @@ std::vector<int> sample_rows(int q_len, int count, std::uint64_t seed) {
   return rows;
 }
 
-Truth compute_truth(const HostProblem& p, std::vector<int> rows, const std::function<void(double)>& progress) {
+Truth compute_truth(const HostProblem& p, std::vector<int> rows, const ProgressCall& progress) {
   ReferenceResult exact = reference_attention(p, nullptr, rows, progress);
   return {std::move(rows), {exact.output.begin(), exact.output.end()}, std::move(exact.lse)};
 }

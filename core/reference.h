@@ -3,12 +3,21 @@
 
 #include <functional>
 #include <span>
+#include <stdexcept>
 #include <vector>
 
 #include "core/block_mask.h"
 #include "core/problem.h"
 
 namespace salebench {
+
+/// Receives the share done, from one thread at a time; false stops the work, which then throws Stopped.
+using ProgressCall = std::function<bool(double)>;
+
+/// Long work was stopped by its progress call.
+struct Stopped : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 struct ReferenceResult {
   std::vector<double> output;  ///< [q_heads, rows, head_dim]; zero for a row that keeps no key
@@ -18,7 +27,7 @@ struct ReferenceResult {
 /// Softmax attention over the keys each row may see and, given a mask, whose tile is kept. Rows: the query rows wanted,
 /// ascending; all of them if empty. Needs memory for one tile of scores a thread, never q_len x kv_len.
 ReferenceResult reference_attention(const HostProblem& problem, const ConstMaskView* mask = nullptr,
-                                    std::span<const int> rows = {}, const std::function<void(double)>& progress = {});
+                                    std::span<const int> rows = {}, const ProgressCall& progress = {});
 
 /// Attention mass of each tile: the mean over the rows of a query block of the true probability that falls on the key
 /// block. Returns [q_heads, q_blocks, k_blocks]; the sum over key blocks is 1. Source: the usual oracle of

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "core/problem.h"
+#include "core/reference.h"
 
 namespace salebench {
 
@@ -19,8 +19,7 @@ struct Truth {
 /// is 0 or at least q_len.
 std::vector<int> sample_rows(int q_len, int count, std::uint64_t seed);
 
-/// Exact attention for the given rows. `progress` receives the share done, from one thread at a time.
-Truth compute_truth(const HostProblem& problem, std::vector<int> rows,
-                    const std::function<void(double)>& progress = {});
+/// Exact attention for the given rows.
+Truth compute_truth(const HostProblem& problem, std::vector<int> rows, const ProgressCall& progress = {});
 
 }  // namespace salebench

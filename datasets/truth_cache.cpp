@@ -80,8 +80,7 @@ void TruthCache::store(const TruthKey& key, const Shape& shape, const Truth& tru
   file.save(path_of(key));
 }
 
-Truth TruthCache::get(const TruthKey& key, const HostProblem& problem,
-                      const std::function<void(double)>& progress) const {
+Truth TruthCache::get(const TruthKey& key, const HostProblem& problem, const ProgressCall& progress) const {
   if (auto stored = load(key, problem.shape)) return std::move(*stored);
   Truth truth = compute_truth(problem, sample_rows(problem.shape.q_len, key.rows, key.seed), progress);
   try {

@@ -1,7 +1,6 @@
 // Truth on disk: the exact output and log-sum-exp of a problem, kept by the fingerprint of its data.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 
@@ -30,7 +29,7 @@ class TruthCache {
   void store(const TruthKey& key, const Shape& shape, const Truth& truth) const;
   /// load, or compute and store; `progress` is called only while computing. If it can't be stored, it is still
   /// returned.
-  Truth get(const TruthKey& key, const HostProblem& problem, const std::function<void(double)>& progress = {}) const;
+  Truth get(const TruthKey& key, const HostProblem& problem, const ProgressCall& progress = {}) const;
 
   std::string path_of(const TruthKey& key) const;
 

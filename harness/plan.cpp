@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/registry.h"
+#include "kernels/cpu/attention.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -119,6 +120,9 @@ Plan make_plan(SweepConfig sweep, bool quick) {
                            v.truth_fingerprint,
                            ""};
           try {
+            if (cell.shape.head_dim > cpu::kMaxHeadDim)
+              throw Unsupported(
+                  fmt::format("head_dim {}: the CPU kernels go up to {}", cell.shape.head_dim, cpu::kMaxHeadDim));
             method->check(cell.shape, v.problem.causal);
           } catch (const Unsupported& why) {
             cell.unsupported = why.what();

@@ -63,10 +63,14 @@ void prepare_truths(const Plan& plan, const std::vector<const PlannedCell*>& tod
     const Shape shape = Dataset::shape_of(cell->problem, {cell->view.length, 1});
     if (cache.load(key, shape)) continue;
     const ProblemTensors tensors = apply_view(Dataset(cell->dataset).load(cell->problem.id), {cell->view.length, 1});
-    cache.get(key, tensors.view(), [&](double share) {
-      progress.note(fmt::format("exact attention of {} {}: {:.0f}%", cell->problem.id, shape.kv_len, 100 * share));
-    });
-    if (interrupted) return;
+    try {
+      cache.get(key, tensors.view(), [&](double share) {
+        progress.note(fmt::format("exact attention of {} {}: {:.0f}%", cell->problem.id, shape.kv_len, 100 * share));
+        return !interrupted;
+      });
+    } catch (const Stopped&) {
+      return;
+    }
   }
 }
 

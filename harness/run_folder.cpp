@@ -38,7 +38,7 @@ RunFolder::~RunFolder() {
 
 bool RunFolder::exists() const {
   std::error_code unknown;  // such as a name that is too long, which open_for_writing() complains of
-  return std::filesystem::exists(path_, unknown);
+  return std::filesystem::exists(path_, unknown) && !std::filesystem::is_empty(path_, unknown);
 }
 
 void RunFolder::open_for_writing() {

@@ -18,6 +18,7 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
+  /// Whether there is anything at the path; an empty folder counts as nothing.
   bool exists() const;
   /// Makes the folders and takes the lock. Throws WriteError, or UsageError if another run holds the lock.
   void open_for_writing();

@@ -19,9 +19,10 @@ ensure_packages() {
   local root=()
   [ "$(id -u)" -eq 0 ] || root=(sudo)
   say "installing ${missing[*]}"
-  "${root[@]}" apt-get update -qq > /dev/null || die "apt-get update failed"
-  DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null ||
-    die "could not install ${missing[*]}"
+  mkdir -p build
+  "${root[@]}" apt-get update -qq > build/apt.log 2>&1 &&
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+      >> build/apt.log 2>&1 || { tail -n 20 build/apt.log >&2; die "apt-get failed, see build/apt.log"; }
 }
 
 # The Python packages of requirements.txt in .venv; again when that file changes.

@@ -7,6 +7,8 @@
 
 namespace salebench::cpu {
 
+inline constexpr int kMaxHeadDim = 256;
+
 /// Exact attention.
 void dense_attention(const HostProblem& problem, AttentionView out);
 
