@@ -2,27 +2,14 @@
 
 #include <fmt/format.h>
 #include <hdf5_hl.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 #include "core/atomic_file.h"
 
 namespace salebench::h5 {
 namespace {
-
-constexpr std::size_t kMemoryIncrement = 1 << 20;
-
-/// HDF5 prints its error stack to stderr unless told not to; our errors carry what a user needs.
-void silence() {
-  static const bool done = [] {
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-    return true;
-  }();
-  (void)done;
-}
 
 Handle string_type() {
   Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
@@ -152,6 +139,10 @@ void Group::set_attribute(const std::string& name, std::int64_t value) const {
   write_attribute(id(), name, H5T_NATIVE_INT64, &value, where_);
 }
 
+void Group::set_attribute(const std::string& name, double value) const {
+  write_attribute(id(), name, H5T_NATIVE_DOUBLE, &value, where_);
+}
+
 Handle Group::open_dataset(const std::string& name) const {
   Handle dataset(has(name) ? H5Dopen2(id(), name.c_str(), H5P_DEFAULT) : -1, H5Dclose);
   if (dataset.get() < 0) fail("has no dataset", name);
@@ -250,6 +241,29 @@ void Group::write_16bit(const std::string& name, std::span<const std::uint16_t> 
   write_array(name, bits.data(), type, type, extents);
 }
 
+void Group::create_16bit(const std::string& name, const Extents& extents, bool is_float) const {
+  const Handle half = half_type();
+  const Handle space(H5Screate_simple(int(extents.size()), extents.data(), nullptr), H5Sclose);
+  const Handle dataset(H5Dcreate2(id(), name.c_str(), is_float ? half.get() : H5T_STD_U16LE, space.get(), H5P_DEFAULT,
+                                  H5P_DEFAULT, H5P_DEFAULT),
+                       H5Dclose);
+  if (dataset.get() < 0) fail("cannot create", name);
+}
+
+void Group::write_16bit_rows(const std::string& name, hsize_t head, hsize_t first,
+                             std::span<const std::uint16_t> bits) const {
+  const Handle dataset = open_dataset(name);
+  const hsize_t dim = extents(name).at(2);
+  const Handle type(H5Dget_type(dataset.get()), H5Tclose);
+  const Handle space(H5Dget_space(dataset.get()), H5Sclose);
+  const hsize_t start[3] = {head, first, 0}, count[3] = {1, bits.size() / dim, dim};
+  const Handle memory(H5Screate_simple(3, count, nullptr), H5Sclose);
+  // The stored type, so that the bits go to the file as they are.
+  if (H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start, nullptr, count, nullptr) < 0 ||
+      H5Dwrite(dataset.get(), type.get(), memory.get(), space.get(), H5P_DEFAULT, bits.data()) < 0)
+    fail("cannot write", name);
+}
+
 void Group::write_strings(const std::string& name, std::span<const std::string> values) const {
   std::vector<const char*> texts;
   for (const std::string& value : values) texts.push_back(value.c_str());
@@ -271,36 +285,6 @@ void Group::make_scale(const std::string& dataset) const {
 void Group::attach_scale(const std::string& dataset, const std::string& scale) const {
   if (H5DSattach_scale(open_dataset(dataset).get(), open_dataset(scale).get(), 0) < 0)
     fail("cannot attach a dimension scale to", dataset);
-}
-
-File File::open(const std::string& path) {
-  silence();
-  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
-  if (file.get() < 0) {
-    if (::access(path.c_str(), R_OK) != 0) throw Error(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
-    throw Error(fmt::format("cannot open {}: not an HDF5 file, or truncated", path));
-  }
-  Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
-  return {std::move(file), Group(std::move(root), path + ":/")};
-}
-
-File File::create() {
-  silence();
-  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  H5Pset_fapl_core(access.get(), kMemoryIncrement, false);
-  Handle file(H5Fcreate("salebench-in-memory", H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);
-  if (file.get() < 0) throw Error("cannot create an HDF5 file in memory");
-  Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
-  return {std::move(file), Group(std::move(root), "/")};
-}
-
-void File::save(const std::string& path) const {
-  if (H5Fflush(id_.get(), H5F_SCOPE_GLOBAL) < 0) throw Error(fmt::format("cannot build {}", path));
-  const ssize_t size = H5Fget_file_image(id_.get(), nullptr, 0);
-  std::vector<char> image(std::size_t(std::max<ssize_t>(size, 0)));
-  if (size <= 0 || H5Fget_file_image(id_.get(), image.data(), image.size()) != size)
-    throw Error(fmt::format("cannot build {}", path));
-  write_file_atomically(path, image.data(), image.size());
 }
 
 }  // namespace salebench::h5

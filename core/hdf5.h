@@ -59,6 +59,7 @@ class Group {
   double number_attribute(const std::string& name, double otherwise) const;
   void set_attribute(const std::string& name, const std::string& value) const;
   void set_attribute(const std::string& name, std::int64_t value) const;
+  void set_attribute(const std::string& name, double value) const;
 
   Extents extents(const std::string& dataset) const;
   std::string dataset_attribute(const std::string& dataset, const std::string& name) const;
@@ -77,6 +78,11 @@ class Group {
   /// 16-bit floats from their bits, stored as IEEE binary16; as uint16 where is_float is false.
   void write_16bit(const std::string& dataset, std::span<const std::uint16_t> bits, const Extents& extents,
                    bool is_float) const;
+  /// An empty dataset [heads, rows, dim] of 16-bit values, and rows [first, first + count) of one head of it; for
+  /// tensors too large to hold at once.
+  void create_16bit(const std::string& dataset, const Extents& extents, bool is_float) const;
+  void write_16bit_rows(const std::string& dataset, hsize_t head, hsize_t first,
+                        std::span<const std::uint16_t> bits) const;
   void write_strings(const std::string& dataset, std::span<const std::string> values) const;
   void set_dataset_attribute(const std::string& dataset, const std::string& name, const std::string& value) const;
   void set_dataset_attribute(const std::string& dataset, const std::string& name, std::int64_t value) const;
@@ -102,8 +108,12 @@ class File {
  public:
   static File open(const std::string& path);
   static File create();
+  /// For files too large for memory: written in place. The caller names a temporary path and renames it when done.
+  static File create_on_disk(const std::string& path);
 
   const Group& root() const { return root_; }
+  /// Brings everything written so far to the disk. Throws Error where it does not fit.
+  void flush() const;
   /// Writes the file to `path` by way of `path`.tmp, fsync and rename. Throws WriteError with the system's reason.
   void save(const std::string& path) const;
 

@@ -42,7 +42,7 @@ void write_cell(const std::string& path, const CellResult& result) {
   const h5::File file = h5::File::create();
   const h5::Group& root = file.root();
   root.set_attribute("format", "salebench.cell");
-  root.set_attribute("format_version", kFormatVersion);
+  root.set_attribute("format_version", std::int64_t(kFormatVersion));
   write_table<CellRecord>(root, "cells", {result.cell});
   write_table(root, "heads", result.heads);
   write_table(root, "samples", result.samples);
@@ -61,7 +61,7 @@ void write_run(const std::string& path, const RunAttributes& attributes, std::ve
   const h5::File file = h5::File::create();
   const h5::Group& root = file.root();
   root.set_attribute("format", kRunFormat);
-  root.set_attribute("format_version", kFormatVersion);
+  root.set_attribute("format_version", std::int64_t(kFormatVersion));
   for (const auto& [name, value] : attributes) root.set_attribute(name, value);
   std::vector<HeadRecord> heads;
   std::vector<SampleRecord> samples;

@@ -4,8 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "core/half.h"
-#include "core/hdf5.h"
+#include "datasets/capture_writer.h"
 #include "datasets/dataset.h"
 #include "datasets/truth_cache.h"
 #include "tests/problems.h"
@@ -26,22 +25,25 @@ class Datasets : public testing::Test {
 
   /// Writes a capture with one problem; its values are rounded to the stored type.
   std::string write_capture(const ProblemTensors& p, bool bfloat16) const {
-    const h5::File file = h5::File::create();
-    file.root().set_attribute("format", "salebench.capture");
-    file.root().set_attribute("format_version", 1);
-    const h5::Group group = file.root().create_group("problems").create_group("a");
-    const Shape& s = p.shape;
-    const auto write = [&](const char* name, const std::vector<float>& values, int heads, int len) {
-      std::vector<std::uint16_t> bits;
-      for (const float x : values) bits.push_back(bfloat16 ? float_to_bfloat16(x) : float_to_half(x));
-      group.write_16bit(name, bits, {hsize_t(heads), hsize_t(len), hsize_t(s.head_dim)}, !bfloat16);
-      group.set_dataset_attribute(name, "dtype", bfloat16 ? "bfloat16" : "float16");
-    };
-    write("q", p.q, s.q_heads, s.q_len);
-    write("k", p.k, s.kv_heads, s.kv_len);
-    write("v", p.v, s.kv_heads, s.kv_len);
     const std::string name = path(bfloat16 ? "bfloat16.h5" : "float16.h5");
-    file.save(name);
+    CaptureProblem problem;
+    problem.id = "a", problem.shape = p.shape, problem.dtype = bfloat16 ? "bfloat16" : "float16";
+    CaptureWriter writer(name);
+    writer.begin(problem);
+    const HostProblem view = p.view();
+    // In two pieces, as large files are written.
+    const auto write = [&](const char* tensor, int head, const float* x, int rows) {
+      const int dim = p.shape.head_dim, half = rows / 2;
+      writer.write_rows(tensor, head, 0, to_16bit({x, std::size_t(half) * dim}, problem.dtype));
+      writer.write_rows(tensor, head, half, to_16bit({x + half * dim, std::size_t(rows - half) * dim}, problem.dtype));
+    };
+    for (int head = 0; head < p.shape.q_heads; ++head) write("q", head, view.q_head(head), p.shape.q_len);
+    for (int head = 0; head < p.shape.kv_heads; ++head) {
+      write("k", head, view.k_head(head), p.shape.kv_len);
+      write("v", head, view.v_head(head), p.shape.kv_len);
+    }
+    EXPECT_FALSE(fs::exists(name)) << "a capture must not appear before it is whole";
+    writer.finish();
     return name;
   }
 

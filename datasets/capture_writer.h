@@ -1,0 +1,53 @@
+// Writes captures piece by piece, so that a file may be larger than memory.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "core/hdf5.h"
+#include "core/problem.h"
+
+namespace salebench {
+
+/// What is written beside the tensors of a problem. Empty texts and a layer of -1 are left out.
+struct CaptureProblem {
+  std::string id;
+  Shape shape;
+  bool causal = true;
+  double scale = 0;               ///< 0: 1 / sqrt(head_dim)
+  std::string dtype = "float16";  ///< or "bfloat16"
+  int layer = -1;
+  std::map<std::string, std::string> texts;  ///< model, prompt, source, ...
+};
+
+/// One capture. The file appears under its name when finish() is called; without that nothing is left behind.
+class CaptureWriter {
+ public:
+  /// Throws WriteError.
+  explicit CaptureWriter(std::string path);
+  ~CaptureWriter();
+  CaptureWriter(const CaptureWriter&) = delete;
+  CaptureWriter& operator=(const CaptureWriter&) = delete;
+
+  /// Attributes of the whole file.
+  void set_attribute(const std::string& name, const std::string& value);
+  /// Starts a problem; its rows follow.
+  void begin(const CaptureProblem& problem);
+  /// Rows [first, first + bits / head_dim) of a head of tensor "q", "k" or "v" of the problem begun last, in its dtype.
+  void write_rows(const std::string& tensor, int head, int first, std::span<const std::uint16_t> bits);
+  /// Completes the file. Throws WriteError.
+  void finish();
+
+ private:
+  std::string path_, temporary_;
+  std::unique_ptr<h5::File> file_;
+  std::unique_ptr<h5::Group> problem_;
+};
+
+/// float32 values as the bits of the dtype, "float16" or "bfloat16", rounded to nearest even.
+std::vector<std::uint16_t> to_16bit(std::span<const float> values, const std::string& dtype);
+
+}  // namespace salebench
