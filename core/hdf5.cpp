@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/atomic_file.h"
 
 namespace salebench::h5 {
 namespace {
