@@ -1,6 +1,15 @@
 #include "core/block_mask.h"
 
+#include <stdexcept>
+
 namespace salebench {
+
+BlockSize parse_block(const std::string& text) {
+  if (std::ranges::find(kBlockChoices, text) == kBlockChoices.end())
+    throw std::invalid_argument("'" + text + "' is not a tile size, such as 64x32");
+  const std::size_t cross = text.find('x');
+  return {std::stoi(text.substr(0, cross)), std::stoi(text.substr(cross + 1))};
+}
 
 std::int64_t BlockGrid::tile_tokens(int q_block, int k_block) const {
   const int k0 = k_begin(k_block), k1 = k_end(k_block);

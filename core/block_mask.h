@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -18,6 +19,12 @@ struct BlockSize {
   int k = 64;
   bool operator==(const BlockSize&) const = default;
 };
+
+/// Tile sizes on offer where one is chosen; the text is rows x keys.
+inline const std::vector<std::string> kBlockChoices = {"64x32", "64x64", "128x32", "128x64", "128x128"};
+
+/// "64x32" to {64, 32}. Throws std::invalid_argument for a text that is not one of kBlockChoices.
+BlockSize parse_block(const std::string& text);
 
 /// Token-exact refinement inside kept tiles: key j of the row at position p counts only if j < sink or p - j < local.
 struct Window {

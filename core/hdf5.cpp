@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 
-
 namespace salebench::h5 {
 namespace {
 
@@ -52,6 +51,23 @@ std::string read_string_attribute(hid_t object, const std::string& name, const s
   std::string value(H5Tget_size(stored.get()), '\0');
   if (H5Aread(attribute.get(), stored.get(), value.data()) < 0) return otherwise;
   value.resize(std::strlen(value.c_str()));
+  return value;
+}
+
+/// A number attribute of any object. Throws Error for one that is not a single number.
+double read_number_attribute(hid_t object, const std::string& name, double otherwise, const std::string& where) {
+  if (H5Aexists(object, name.c_str()) <= 0) return otherwise;
+  const Handle attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose);
+  const auto fail = [&] { throw Error(fmt::format("{}: attribute '{}' is not one number", where, name)); };
+  if (!holds_one_value(attribute.get())) fail();
+  const Handle stored(H5Aget_type(attribute.get()), H5Tclose);
+  if (H5Tget_class(stored.get()) == H5T_ENUM) {  // h5py stores booleans as an enum of int8
+    signed char flag = 0;
+    if (H5Tget_size(stored.get()) != 1 || H5Aread(attribute.get(), stored.get(), &flag) < 0) fail();
+    return flag;
+  }
+  double value = otherwise;
+  if (H5Aread(attribute.get(), H5T_NATIVE_DOUBLE, &value) < 0) fail();
   return value;
 }
 
@@ -116,19 +132,7 @@ std::string Group::string_attribute(const std::string& name, const std::string& 
 }
 
 double Group::number_attribute(const std::string& name, double otherwise) const {
-  if (!has_attribute(name)) return otherwise;
-  const Handle attribute(H5Aopen(id(), name.c_str(), H5P_DEFAULT), H5Aclose);
-  if (!holds_one_value(attribute.get())) fail("is not one number: attribute", name);
-  const Handle stored(H5Aget_type(attribute.get()), H5Tclose);
-  if (H5Tget_class(stored.get()) == H5T_ENUM) {  // h5py stores booleans as an enum of int8
-    signed char flag = 0;
-    if (H5Tget_size(stored.get()) != 1 || H5Aread(attribute.get(), stored.get(), &flag) < 0)
-      fail("cannot read attribute", name);
-    return flag;
-  }
-  double value = otherwise;
-  if (H5Aread(attribute.get(), H5T_NATIVE_DOUBLE, &value) < 0) fail("is not a number: attribute", name);
-  return value;
+  return read_number_attribute(id(), name, otherwise, where_);
 }
 
 void Group::set_attribute(const std::string& name, const std::string& value) const {
@@ -159,6 +163,10 @@ Extents Group::extents(const std::string& name) const {
 std::string Group::dataset_attribute(const std::string& dataset, const std::string& name) const {
   const Handle handle = open_dataset(dataset);
   return H5Aexists(handle.get(), name.c_str()) > 0 ? read_string_attribute(handle.get(), name, "") : "";
+}
+
+double Group::dataset_number(const std::string& dataset, const std::string& name, double otherwise) const {
+  return read_number_attribute(open_dataset(dataset).get(), name, otherwise, where_ + dataset);
 }
 
 template <class T>

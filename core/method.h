@@ -16,7 +16,7 @@ namespace salebench {
 enum class Role { method, baseline, oracle };
 
 /// A method turns a problem into a block mask (select) and computes attention over it (attend). Only block() and
-/// select() must be written. Methods hold parameters, no state: calls on one object may come from several threads.
+/// select() must be written. Methods hold parameters and what prepare() made of them, nothing else.
 class Method {
  public:
   virtual ~Method() = default;
@@ -26,7 +26,7 @@ class Method {
 
   /// The parameters, with pointers to this object's variables.
   virtual Params params() { return {}; }
-  /// The tile of the mask; may depend on parameters.
+  /// The tile of the mask; may depend on parameters and on prepare().
   virtual BlockSize block() const = 0;
   /// A token-exact window inside the tiles, for methods that need one.
   virtual std::optional<Window> window() const { return std::nullopt; }
@@ -38,6 +38,12 @@ class Method {
   virtual void check(const Shape& /*shape*/, bool /*causal*/) const {}
   /// What the reader of a result must know about this shape, such as "short input: dense"; mostly empty.
   virtual std::string remark(const Shape& /*shape*/) const { return {}; }
+
+  /// Untimed work before the first select, such as reading a file. `id` names the problem in its capture. Throws
+  /// Unsupported for a problem this method does not cover.
+  virtual void prepare(const HostProblem& /*problem*/, const std::string& /*id*/) {}
+  /// False for a mask that comes from elsewhere: select then only copies it, and is not timed.
+  virtual bool has_selection() const { return true; }
 
   /// Sets the kept tiles of an empty mask: the plain definition, which reads like the paper.
   virtual void select(const HostProblem& problem, MaskView mask) const = 0;

@@ -29,15 +29,22 @@ Param::Param(std::string name, std::string help, bool* target)
 Param::Param(std::string name, std::string help, std::vector<std::string> choices, std::string* target)
     : name_(std::move(name)), help_(std::move(help)), choices_(std::move(choices)), target_(target) {}
 
+Param::Param(std::string name, std::string help, FreeText kind, std::string* target)
+    : name_(std::move(name)),
+      help_(std::move(help)),
+      text_type_(kind == FreeText::path ? "path" : "name"),
+      target_(target) {}
+
 std::string Param::allowed() const {
+  if (text_type_ != "choice") return "any";
   if (std::holds_alternative<bool*>(target_)) return "true, false";
   if (std::holds_alternative<std::string*>(target_)) return fmt::format("{}", fmt::join(choices_, ", "));
   return fmt::format("{} to {}", low_, high_);
 }
 
 std::string Param::type() const {
-  static constexpr const char* kNames[] = {"float", "int", "bool", "choice"};
-  return kNames[target_.index()];
+  static constexpr const char* kNames[] = {"float", "int", "bool"};
+  return target_.index() < 3 ? kNames[target_.index()] : text_type_;
 }
 
 void Param::parse(std::string_view text) {
@@ -56,7 +63,7 @@ void Param::parse(std::string_view text) {
     if (text != "true" && text != "false") fail();
     **flag = text == "true";
   } else {
-    if (std::find(choices_.begin(), choices_.end(), text) == choices_.end()) fail();
+    if (text_type_ == "choice" && std::find(choices_.begin(), choices_.end(), text) == choices_.end()) fail();
     *std::get<std::string*>(target_) = text;
   }
 }

@@ -15,6 +15,10 @@ struct ParamError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// What a text parameter holds that is not one of a few choices. A path is relative to the config that names it, and
+/// the content of its file counts as part of the parameter.
+enum class FreeText { path, name };
+
 /// One parameter: a name, a help line, what is allowed, and the variable it sets. The variable's value at declaration
 /// is the default, so a method writes it once, as its member initialiser.
 class Param {
@@ -23,11 +27,12 @@ class Param {
   Param(std::string name, std::string help, int low, int high, int* target);
   Param(std::string name, std::string help, bool* target);
   Param(std::string name, std::string help, std::vector<std::string> choices, std::string* target);
+  Param(std::string name, std::string help, FreeText kind, std::string* target);
 
   const std::string& name() const { return name_; }
   const std::string& help() const { return help_; }
   std::string allowed() const;  ///< "0 to 1", "true, false" or the choices
-  std::string type() const;     ///< "float", "int", "bool" or "choice"
+  std::string type() const;     ///< "float", "int", "bool", "choice", "path" or "name"
 
   /// Sets the variable. Throws ParamError for text that is not of the type or out of range.
   void parse(std::string_view text);
@@ -38,6 +43,7 @@ class Param {
   std::string name_, help_;
   double low_ = 0, high_ = 0;
   std::vector<std::string> choices_;
+  std::string text_type_ = "choice";
   std::variant<double*, int*, bool*, std::string*> target_;
 };
 

@@ -1,11 +1,14 @@
 #include <fmt/format.h>
 
+#include <fstream>
+#include <iterator>
 #include <memory>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "datasets/dataset.h"
+#include "datasets/mask_file.h"
 
 namespace salebench {
 
@@ -19,6 +22,13 @@ std::string fingerprint(const HostProblem& p) {
   for (const auto values : {p.q, p.k, p.v}) XXH3_128bits_update(state.get(), values.data(), values.size_bytes());
   const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+std::string file_fingerprint(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  if (!file) throw DataError(fmt::format("cannot read {}", path));
+  return fmt::format("{:016x}", XXH3_64bits(bytes.data(), bytes.size()));
 }
 
 }  // namespace salebench

@@ -80,6 +80,22 @@ void TruthCache::store(const TruthKey& key, const Shape& shape, const Truth& tru
   file.save(path_of(key));
 }
 
+std::pair<int, std::uintmax_t> TruthCache::size() const {
+  std::pair<int, std::uintmax_t> found = {0, 0};
+  std::error_code missing;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, missing)) {
+    ++found.first;
+    found.second += entry.file_size(missing);
+  }
+  return found;
+}
+
+void TruthCache::clear() const {
+  std::error_code failed;
+  std::filesystem::remove_all(folder_, failed);
+  if (failed) throw WriteError(fmt::format("cannot remove {}: {}", folder_, failed.message()));
+}
+
 Truth TruthCache::get(const TruthKey& key, const HostProblem& problem, const ProgressCall& progress) const {
   if (auto stored = load(key, problem.shape)) return std::move(*stored);
   Truth truth = compute_truth(problem, sample_rows(problem.shape.q_len, key.rows, key.seed), progress);

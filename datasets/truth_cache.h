@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/truth.h"
 
@@ -30,6 +31,11 @@ class TruthCache {
   /// load, or compute and store; `progress` is called only while computing. If it can't be stored, it is still
   /// returned.
   Truth get(const TruthKey& key, const HostProblem& problem, const ProgressCall& progress = {}) const;
+
+  /// Number of files and bytes that the cache takes.
+  std::pair<int, std::uintmax_t> size() const;
+  /// Removes all cached truths. Throws WriteError.
+  void clear() const;
 
   std::string path_of(const TruthKey& key) const;
 

@@ -111,16 +111,21 @@ class Bench {
   Bench(const Plan& plan, const PlannedCell& cell, const ProblemTensors& tensors)
       : plan_(plan),
         problem_(tensors.view()),
-        method_(make_method(cell.method, cell.params)),
+        method_(prepared(plan, cell, problem_)),
         mask_(grid_of(*method_, problem_), tensors.shape.q_heads),
         accurate_(tensors.shape),
-        timed_(tensors.shape) {
-    method_->set_seed(plan.sweep.seed);
-    method_->check(tensors.shape, tensors.causal);
-  }
+        timed_(tensors.shape) {}
 
   const Method& method() const { return *method_; }
   const BlockMask& mask() const { return mask_; }
+
+  static std::unique_ptr<Method> prepared(const Plan& plan, const PlannedCell& cell, const HostProblem& problem) {
+    auto method = make_method(cell.method, cell.params);
+    method->set_seed(plan.sweep.seed);
+    method->check(problem.shape, problem.causal);
+    method->prepare(problem, cell.problem.id);
+    return method;
+  }
 
   /// One untimed run with every check; its output is what the timed ones must repeat.
   ProblemAccuracy accuracy(const Truth& truth) {
@@ -142,9 +147,10 @@ class Bench {
     work.before = [this] {
       mask_.clear();
       poison(timed_);
+      if (!method_->has_selection()) method_->select_fast(problem_, mask_.view());
       evict_inputs();
     };
-    work.select = [this] { method_->select_fast(problem_, mask_.view()); };
+    if (method_->has_selection()) work.select = [this] { method_->select_fast(problem_, mask_.view()); };
     work.attend = [this] { method_->attend(problem_, std::as_const(mask_).view(), timed_.view()); };
     work.check = [&] { check_repeat(expected); };
     work.before_baseline = [this] { evict_inputs(); };
@@ -211,8 +217,10 @@ void fail(CellResult& result, Status status, const std::string& reason) {
 std::string params_json(const PlannedCell& cell) {
   nlohmann::json json = nlohmann::json::object();
   const auto method = make_method(cell.method, cell.params);
-  for (const Param& param : method->params())
-    json[param.name()] = param.type() == "choice" ? nlohmann::json(param.text()) : nlohmann::json::parse(param.text());
+  for (const Param& param : method->params()) {
+    const bool plain = param.type() == "float" || param.type() == "int" || param.type() == "bool";
+    json[param.name()] = plain ? nlohmann::json::parse(param.text()) : nlohmann::json(param.text());
+  }
   return json.dump();
 }
 

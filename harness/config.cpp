@@ -35,13 +35,16 @@ MeasureConfig read_measure(YamlMap map) {
   return m;
 }
 
+/// A path as the config writes it: relative to the config, so that a config works from any folder.
+std::string beside_config(const YamlDocument& document, const std::string& path) {
+  return (std::filesystem::absolute(document.path()).parent_path() / path).lexically_normal();
+}
+
 DatasetConfig read_dataset(const YamlDocument& document, const YAML::Node& node, const std::string& key_path) {
   YamlMap map(document, node, key_path);
   DatasetConfig dataset;
   map.required("path");
-  // Relative to the config, so that a config works from any folder.
-  const std::filesystem::path folder = std::filesystem::absolute(document.path()).parent_path();
-  dataset.path = (folder / map.text("path", "")).lexically_normal();
+  dataset.path = beside_config(document, map.text("path", ""));
   dataset.problems = map.texts("problems", {"*"});
   dataset.lengths = map.integers("lengths", {0}, 1, 1 << 30);
   dataset.repeats = map.integers("repeat", {1}, 1, 4096);
@@ -61,7 +64,7 @@ MethodConfig read_method(const YamlDocument& document, const std::string& name, 
     std::vector<std::string> values;
     for (const std::string& text : map.texts(param.name(), {})) {
       try {
-        param.parse(text);
+        param.parse(param.type() == "path" ? beside_config(document, text) : text);
       } catch (const ParamError& error) {
         document.fail(map.required(param.name()), map.path_of(param.name()), error.what());
       }

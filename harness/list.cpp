@@ -89,7 +89,9 @@ std::string info_text() {
     for (const auto& [name, value] : values.items())
       text += fmt::format("{:<24} {}\n", fmt::format("{}.{}", section, name),
                           value.is_string() ? value.get<std::string>() : value.dump());
-  text += fmt::format("{:<24} {}\n", "truth cache", TruthCache::default_folder());
+  const auto [files, bytes] = TruthCache(TruthCache::default_folder()).size();
+  text += fmt::format("{:<24} {}\n", "truth cache",
+                      fmt::format("{}, {} files, {:.1f} MB", TruthCache::default_folder(), files, double(bytes) / 1e6));
   text += fmt::format("{:<24} ", "methods");
   for (const MethodInfo& info : methods()) text += fmt::format("{} ", info.name);
   return text + "\n";

@@ -9,8 +9,11 @@
 #include <cstdlib>
 
 #include "core/atomic_file.h"
+#include "core/block_mask.h"
 #include "core/nearest.h"
 #include "datasets/dataset.h"
+#include "datasets/truth_cache.h"
+#include "harness/check.h"
 #include "harness/errors.h"
 #include "harness/list.h"
 #include "harness/report.h"
@@ -28,10 +31,11 @@ constexpr const char* kExitCodes =
 
 struct Commands {
   RunOptions run;
+  CheckOptions check;
   std::string what = "methods", report_path, format = "table", collect_path, cell_folder, cell_id;
   std::vector<std::string> paths;
   double at_recall = 0;
-  bool json = false, verbose = false;
+  bool json = false, verbose = false, clear_cache = false;
 };
 
 void add_run(CLI::App& app, Commands& c) {
@@ -62,7 +66,14 @@ void add_others(CLI::App& app, Commands& c) {
       ->check(CLI::IsMember({"methods", "datasets", "columns"}));
   list->add_option("paths", c.paths, "captures to list (default: those below ./datasets)");
   list->add_flag("--json", c.json, "as JSON");
-  app.add_subcommand("info", "show machine, program and libraries, for a bug report");
+  CLI::App* check = app.add_subcommand("check", "validate a capture and show how sparse each of its heads can be");
+  check->add_option("capture", c.check.path, "HDF5 capture")->required();
+  check->add_option("--block", c.check.block, "tile of the oracle density, rows x keys")
+      ->check(CLI::IsMember(kBlockChoices));
+  check->add_option("--length", c.check.length, "only the first tokens")->check(CLI::PositiveNumber);
+  check->add_flag("--json", c.check.json, "as JSON");
+  CLI::App* info = app.add_subcommand("info", "show machine, program and libraries, for a bug report");
+  info->add_flag("--clear-cache", c.clear_cache, "remove the cached truths first");
   CLI::App* report = app.add_subcommand("report", "print the cells of a run as a table");
   report->add_option("run", c.report_path, "output folder of a run, or a run.h5")->required();
   report
@@ -82,7 +93,10 @@ void add_others(CLI::App& app, Commands& c) {
 int dispatch(const CLI::App& app, Commands& c) {
   if (app.got_subcommand("run")) return run_sweep(c.run);
   if (app.got_subcommand("cell")) return run_worker_cell(c.cell_folder, c.cell_id);
-  if (app.got_subcommand("info")) {
+  if (app.got_subcommand("check")) {
+    check_capture(c.check);
+  } else if (app.got_subcommand("info")) {
+    if (c.clear_cache) TruthCache(TruthCache::default_folder()).clear();
     std::fputs(info_text().c_str(), stdout);
   } else if (app.got_subcommand("list")) {
     const std::string text = c.what == "methods"    ? list_methods(c.json)
@@ -139,7 +153,7 @@ int main_checked(int argc, char** argv) {
   add_others(app, commands);
   for (int i = 0; i < argc; ++i) commands.run.command_line += (i ? " " : "") + std::string(argv[i]);
   if (const std::string verb = argc > 1 ? argv[1] : "--help"; !verb.starts_with('-') && !is_verb(app, verb)) {
-    const std::vector<std::string> verbs = {"run", "list", "info", "report", "collect"};
+    const std::vector<std::string> verbs = {"run", "list", "check", "info", "report", "collect"};
     return complain(UsageError(fmt::format("unknown verb '{}'{}", verb, did_you_mean(verb, verbs))), kUsage);
   }
   try {

@@ -12,7 +12,7 @@ namespace salebench {
 /// What one sample runs. Each function does its work once; only select, attend and baseline are timed.
 struct TimedWork {
   std::function<void()> before;  ///< evicts caches and poisons the outputs
-  std::function<void()> select;
+  std::function<void()> select;  ///< empty for a mask that comes from elsewhere
   std::function<void()> attend;
   std::function<void()> check;  ///< throws if what was just timed computed the wrong thing
   std::function<void()> before_baseline;

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/registry.h"
+#include "datasets/mask_file.h"
 #include "kernels/cpu/attention.h"
 
 #define XXH_INLINE_ALL
@@ -35,11 +36,20 @@ std::vector<ParamValues> expand(const MethodConfig& config) {
   return combinations;
 }
 
-std::string cell_id(const SweepConfig& s, const PlannedCell& cell, bool quick) {
+/// Fingerprints of the files that a method's parameters name. Throws DataError if one can't be read.
+std::string files_of(Method& method) {
+  std::string fingerprints;
+  for (const Param& param : method.params())
+    if (param.type() == "path" && !param.text().empty())
+      fingerprints += fmt::format(" {}", file_fingerprint(param.text()));
+  return fingerprints;
+}
+
+std::string cell_id(const SweepConfig& s, const PlannedCell& cell, const std::string& files, bool quick) {
   const MeasureConfig& m = s.measure;
   const std::string all =
-      fmt::format("{} v{} {} | {} | {} threads {} | {} {} {} {} {} {} {} | rows {} seed {} quick {} masks {}",
-                  cell.method, method_info(cell.method).version, param_text(cell.params), cell.fingerprint,
+      fmt::format("{} v{} {}{} | {} | {} threads {} | {} {} {} {} {} {} {} | rows {} seed {} quick {} masks {}",
+                  cell.method, method_info(cell.method).version, param_text(cell.params), files, cell.fingerprint,
                   cell.backend, s.threads, m.cache, m.warmup, m.min_time, m.max_time, m.max_noise, m.min_samples,
                   m.baseline, s.truth_rows, s.seed, quick, s.save_masks);
   return fmt::format("{}-{:016x}", cell.method, XXH3_64bits(all.data(), all.size()));
@@ -127,7 +137,7 @@ Plan make_plan(SweepConfig sweep, bool quick) {
           } catch (const Unsupported& why) {
             cell.unsupported = why.what();
           }
-          cell.id = cell_id(plan.sweep, cell, quick);
+          cell.id = cell_id(plan.sweep, cell, files_of(*method), quick);
           if (seen.insert(cell.id).second) plan.cells.push_back(std::move(cell));
         }
       }

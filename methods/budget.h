@@ -4,21 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "core/block_mask.h"
 
 namespace salebench {
-
-/// Tile sizes that block methods offer; the text of a `block` parameter is rows x keys.
-inline const std::vector<std::string> kBlockChoices = {"64x32", "64x64", "128x32", "128x64", "128x128"};
-
-/// "64x32" to {64, 32}; the text is one of kBlockChoices.
-inline BlockSize parse_block(const std::string& text) {
-  const std::size_t cross = text.find('x');
-  return {std::stoi(text.substr(0, cross)), std::stoi(text.substr(cross + 1))};
-}
 
 /// Every block that dense attention would visit.
 inline void keep_causal(MaskView mask) {

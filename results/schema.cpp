@@ -47,7 +47,7 @@ const std::vector<Column<CellRecord>>& columns<CellRecord>() {
       {"cos_min", "", "smallest cosine between a computed and an exact output row", &R::cos_min},
       {"flops_executed", "FLOP", "4 head_dim per pair in kept tiles; selection not counted", &R::flops_executed},
       {"flops_dense", "FLOP", "4 head_dim per causal pair", &R::flops_dense},
-      {"select_s", "s", "median time of selection, quantisation included", &R::select_s},
+      {"select_s", "s", "median time of selection, quantisation included; NaN for a mask from a file", &R::select_s},
       {"attend_s", "s", "median time of attention over the mask", &R::attend_s},
       {"total_s", "s", "median time of both", &R::total_s},
       {"total_lo_s", "s", "95 % bootstrap interval of total_s, low end", &R::total_lo_s},

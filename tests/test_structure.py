@@ -12,7 +12,7 @@ FOLDERS = ("core", "kernels", "methods", "datasets", "results", "harness")
 MAY_INCLUDE = {
     "core": {"core"},
     "kernels": {"core", "kernels"},
-    "methods": {"core", "kernels", "methods"},
+    "methods": {"core", "datasets", "kernels", "methods"},
     "datasets": {"core", "datasets"},
     "results": {"core", "results"},
     "harness": set(FOLDERS) - {"methods"},

@@ -1,0 +1,52 @@
+#include "datasets/mask_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/hdf5.h"
+#include "core/nearest.h"
+#include "datasets/dataset.h"
+
+namespace salebench {
+namespace {
+
+/// The group that holds the mask wanted.
+std::string pick(const std::vector<std::string>& names, const std::string& name, const std::string& path) {
+  if (std::ranges::find(names, name) != names.end()) return name;
+  if (names.size() == 1) return names.front();
+  throw DataError(fmt::format("{} has no mask '{}'{}", path, name, did_you_mean(name, names)));
+}
+
+StoredMask read_group(const h5::Group& group) {
+  const h5::Extents sizes = group.extents("bits");
+  const auto number = [&](const char* name) { return group.dataset_number("bits", name, 0); };
+  StoredMask mask;
+  mask.block = {int(number("block_q")), int(number("block_k"))};
+  mask.k_blocks = int(number("k_blocks"));
+  if (sizes.size() != 3 || mask.block.q < 1 || mask.block.k < 1 || mask.k_blocks < 1 || sizes[0] > 1 << 20 ||
+      sizes[1] > 1 << 30 || sizes[2] != hsize_t(mask.words()))
+    throw DataError(
+        fmt::format("{}bits is not a mask: uint32 [heads, q_blocks, ceil(k_blocks / 32)] with attributes "
+                    "block_q, block_k and k_blocks",
+                    group.where()));
+  mask.heads = int(sizes[0]);
+  mask.q_blocks = int(sizes[1]);
+  if (const int local = int(number("window_local")); local > 0) mask.window = Window{int(number("window_sink")), local};
+  mask.bits = group.read_uint32("bits");
+  return mask;
+}
+
+}  // namespace
+
+StoredMask read_mask(const std::string& path, const std::string& name) {
+  try {
+    const h5::File file = h5::File::open(path);
+    const h5::Group masks = file.root().open_group("masks");
+    return read_group(masks.open_group(pick(masks.children(), name, path)));
+  } catch (const h5::Error& error) {
+    throw DataError(error.what());
+  }
+}
+
+}  // namespace salebench

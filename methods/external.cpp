@@ -1,0 +1,54 @@
+// A mask from a file, made by any program in any language: scored and timed like a method, but for its selection.
+// Key blocks of width 1 and query blocks of one row make it exact to the token.
+#include <fmt/format.h>
+
+#include "core/registry.h"
+#include "datasets/mask_file.h"
+
+namespace salebench {
+
+class External : public Method {
+  std::string masks_;
+  std::string mask_;
+  StoredMask stored_;
+
+ public:
+  Params params() override {
+    return {
+        {"masks", "HDF5 file of masks: of `save: [masks]`, or written with datasets/masks.py", FreeText::path, &masks_},
+        {"mask", "name of the mask in the file (default: the problem's id, or the only one)", FreeText::name, &mask_}};
+  }
+  BlockSize block() const override { return stored_.block; }
+  std::optional<Window> window() const override { return stored_.window; }
+  bool keeps_diagonal() const override { return false; }
+  bool has_selection() const override { return false; }
+
+  void check(const Shape&, bool) const override {
+    if (masks_.empty()) throw Unsupported("no mask file is named: external: {masks: FILE}");
+  }
+  std::string remark(const Shape&) const override { return "mask from a file: no selection to time"; }
+
+  void prepare(const HostProblem& p, const std::string& id) override {
+    stored_ = read_mask(masks_, mask_.empty() ? id : mask_);
+    const BlockGrid grid = grid_of(*this, p);
+    if (stored_.heads != p.shape.q_heads || stored_.q_blocks != grid.q_blocks() || stored_.k_blocks != grid.k_blocks())
+      throw Unsupported(
+          fmt::format("the mask is [{}, {}, {}], but this problem in tiles of {} x {} is [{}, {}, {}] (heads, query "
+                      "blocks, key blocks)",
+                      stored_.heads, stored_.q_blocks, stored_.k_blocks, grid.block.q, grid.block.k, p.shape.q_heads,
+                      grid.q_blocks(), grid.k_blocks()));
+  }
+
+  /// Copies the stored tiles; those beyond the causal limit, which attention would not see, are left out.
+  void select(const HostProblem&, MaskView mask) const override {
+    ConstMaskView stored{mask.grid, mask.heads, stored_.bits.data()};
+    for (int head = 0; head < mask.heads; ++head)
+      for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
+        for (int kb = 0; kb < mask.grid.causal_end(qb); ++kb)
+          if (stored.kept(head, qb, kb)) mask.keep(head, qb, kb);
+  }
+};
+
+SALEBENCH_METHOD(External, "external", 1, "a mask from a file, scored and timed without a selection");
+
+}  // namespace salebench
