@@ -46,6 +46,16 @@ def test_first_own_config_of_the_readme_runs(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+def test_example_notebook_runs(tmp_path):
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    path = ROOT / "notebooks/examples/external_mask.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    os.environ["SALEBENCH_CACHE"] = str(tmp_path)
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+    table = notebook.cells[-1].outputs[0]["data"]["text/html"]
+    assert table.count("<td>mask from a file: no selection to time</td>") == 2 and "block_topk" in table
+
+
 @pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_configs_plan(config, tmp_path):
     result = run(PROGRAM, "run", config, "--dry-run", cwd=tmp_path)
