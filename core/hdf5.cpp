@@ -25,6 +25,13 @@ Handle half_type() {
   return type;
 }
 
+/// No time stamps, so that equal content makes equal files.
+Handle dataset_properties() {
+  Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_obj_track_times(properties.get(), false);
+  return properties;
+}
+
 Handle scalar() {
   return Handle(H5Screate(H5S_SCALAR), H5Sclose);
 }
@@ -222,8 +229,9 @@ std::vector<std::string> Group::read_strings(const std::string& name) const {
 void Group::write_array(const std::string& name, const void* values, hid_t memory_type, hid_t file_type,
                         const Extents& extents) const {
   const Handle space(H5Screate_simple(int(extents.size()), extents.data(), nullptr), H5Sclose);
-  const Handle dataset(H5Dcreate2(id(), name.c_str(), file_type, space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-                       H5Dclose);
+  const Handle dataset(
+      H5Dcreate2(id(), name.c_str(), file_type, space.get(), H5P_DEFAULT, dataset_properties().get(), H5P_DEFAULT),
+      H5Dclose);
   const bool empty = H5Sget_simple_extent_npoints(space.get()) == 0;
   if (dataset.get() < 0 || (!empty && H5Dwrite(dataset.get(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0))
     fail("cannot write", name);
@@ -252,7 +260,7 @@ void Group::create_16bit(const std::string& name, const Extents& extents, bool i
   const Handle half = half_type();
   const Handle space(H5Screate_simple(int(extents.size()), extents.data(), nullptr), H5Sclose);
   const Handle dataset(H5Dcreate2(id(), name.c_str(), is_float ? half.get() : H5T_STD_U16LE, space.get(), H5P_DEFAULT,
-                                  H5P_DEFAULT, H5P_DEFAULT),
+                                  dataset_properties().get(), H5P_DEFAULT),
                        H5Dclose);
   if (dataset.get() < 0) fail("cannot create", name);
 }

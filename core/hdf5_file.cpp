@@ -17,6 +17,7 @@ constexpr std::size_t kMemoryIncrement = 1 << 20;
 /// HDF5 prints its error stack to stderr unless told not to; our errors carry what a user needs.
 void silence() {
   static const bool done = [] {
+    H5dont_atexit();  // its exit handler crashes on a file that a full disk kept from closing
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
     return true;
   }();

@@ -1,226 +1,35 @@
-"""Captures post-RoPE Q, K and V of a Hugging Face model, exactly as its attention function receives them.
+"""Captures post-RoPE Q, K and V of a Hugging Face model into an HDF5 file that SALEbench reads (datasets/README.md).
 
-The tensors come through transformers' attention registry, so no model code is patched. One problem per (layer, KV head)
-goes to an HDF5 file that SALEbench reads (datasets/README.md). See docs/capturing.md for examples and limits.
+One problem per (layer, KV head), written layer by layer. Examples and limits: docs/capturing.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import datetime
 import hashlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
-import numpy as np
-
 try:
+    import h5py
+    import numpy as np
     import torch
     import transformers
-    from transformers.masking_utils import AttentionMaskInterface
+    from prefill import CaptureError, Problem, UsageError, capture
 except ImportError as error:
-    raise SystemExit(f"capture: {error}; install requirements-capture.txt (docs/capturing.md)") from None
+    if __name__ != "__main__":
+        raise
+    sys.exit(f"capture: {error}; install requirements-capture.txt, see docs/capturing.md")
 
-INTERFACE = "salebench_capture"
-MASK_BUDGET = 1 << 24  # elements of a mask that exist at a time
-HARMLESS = {"dropout", "is_causal", "sliding_window", "position_ids", "position_embeddings", "cache_position",
-            "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "return_dict"}  # fmt: skip
 CHUNK_ROWS = 4096
-
-
-class UsageError(Exception):
-    """A mistake in what is asked for: exit code 2."""
-
-
-class CaptureError(Exception):
-    """Data or a model that cannot be captured: exit code 5."""
-
-
-class _Finished(Exception):
-    """Ends the forward pass after the last wanted layer."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One KV head of one layer, in the precision that the model ran in. The tensors are views: use them, drop them."""
-
-    layer: int
-    kv_head: int
-    q: torch.Tensor  # [group, len, head_dim]
-    k: torch.Tensor  # [1, len, head_dim]
-    v: torch.Tensor  # [1, len, head_dim]
-    scale: float
-    causal: bool
-    window: int | None  # keys that a query of a sliding-window layer sees, itself among them
-
-    @property
-    def id(self) -> str:
-        return f"layer{self.layer:02d}_kv{self.kv_head}"
-
-
-class MaskRule:
-    """Who attends to whom, a few rows at a time: stands for the mask tensor, which a long prompt has no memory for."""
-
-    def __init__(self, q_length: int, kv_length: int, q_offset: int = 0, kv_offset: int = 0, mask_function=None,
-                 attention_mask: torch.Tensor | None = None, device="cpu", **_):
-        if attention_mask is not None and not bool(attention_mask.all()):
-            raise CaptureError("the prompt is padded: capture prompts without padding")
-        self.kv_len, self.device = kv_length, device
-        self._function, self._q_offset, self._kv_offset, self._kind = mask_function, int(q_offset), int(kv_offset), None
-        self._q_len = q_length
-
-    @classmethod
-    def from_interface(cls, batch_size: int, **arguments) -> MaskRule:
-        """The mask function that is registered with transformers."""
-        return cls(**arguments)
-
-    def rows(self, begin: int, end: int) -> torch.Tensor:
-        """Which keys the queries begin..end see: bool [end - begin, kv_len]."""
-        q = torch.arange(begin, end, device=self.device)[None, None, :, None] + self._q_offset
-        k = torch.arange(self.kv_len, device=self.device)[None, None, None] + self._kv_offset
-        zero = torch.zeros(1, 1, 1, 1, dtype=torch.long, device=self.device)
-        return self._function(zero, zero, q, k).expand(1, 1, end - begin, self.kv_len)[0, 0]
-
-    def kind(self) -> tuple[bool, int | None]:
-        """(causal, window), after a look at every row; anything else is refused."""
-        if self._kind is None:
-            n = self.kv_len
-            if self._q_len != n:
-                raise CaptureError(f"{self._q_len} queries attend to {n} keys; only a whole prefill is captured")
-            causal = n == 1 or not bool(self.rows(0, 1)[0, 1])
-            seen = int(self.rows(n - 1, n).sum())
-            window = seen if causal and seen < n else None
-            for begin, end in _row_chunks(n):
-                if not torch.equal(self.rows(begin, end), _mask(begin, end, 0, n, causal, window, self.device)):
-                    raise CaptureError("its mask is neither causal, nor full, nor a sliding window")
-            self._kind = causal, window
-        return self._kind
-
-
-def _row_chunks(n: int) -> Iterator[tuple[int, int]]:
-    rows = min(max(MASK_BUDGET // n, 16), 1024)
-    return ((begin, min(begin + rows, n)) for begin in range(0, n, rows))
-
-
-def _mask(begin: int, end: int, first: int, last: int, causal: bool, window: int | None, device) -> torch.Tensor:
-    """Which of the keys first..last the queries begin..end see."""
-    q = torch.arange(begin, end, device=device)[:, None]
-    k = torch.arange(first, last, device=device)[None]
-    if not causal:
-        return torch.ones(end - begin, last - first, dtype=torch.bool, device=device)
-    return (k <= q) if window is None else (k <= q) & (k > q - window)
-
-
-def _attend(q, k, v, scale: float, causal: bool, window: int | None) -> torch.Tensor:
-    """Attention of [1, heads, len, dim] in row chunks, as transformers wants it: [1, len, heads, dim]."""
-    n, group = q.shape[2], q.shape[1] // k.shape[1]
-    out = q.new_empty(1, n, q.shape[1], v.shape[3])
-    for begin, end in _row_chunks(n):
-        last = end if causal else n
-        first = max(0, begin - window + 1) if window else 0
-        mask = _mask(begin, end, first, last, causal, window, q.device) if causal else None
-        for head in range(k.shape[1]):
-            heads = slice(head * group, (head + 1) * group)
-            keys, values = (x[:, head:head + 1, first:last].expand(-1, group, -1, -1) for x in (k, v))
-            out[:, begin:end, heads] = torch.nn.functional.scaled_dot_product_attention(
-                q[:, heads, begin:end], keys, values, attn_mask=mask, scale=scale).transpose(1, 2)
-    return out
-
-
-class _Recorder:
-    """The attention function that is registered with transformers: hands Q, K and V on, then attends."""
-
-    def __init__(self, sink, layers, kv_heads, allow_windowed, progress, last):
-        self.sink, self.layers, self.kv_heads = sink, layers, kv_heads
-        self.allow_windowed, self.progress, self.last = allow_windowed, progress, last
-        self.seen: set[int] = set()
-
-    def __call__(self, module, query, key, value, attention_mask, scaling=None, **options):
-        layer = getattr(module, "layer_idx", None)
-        if layer is None:
-            raise CaptureError(f"{type(module).__name__} does not say which layer it is")
-        try:
-            causal, window = self._check(module, query, key, value, attention_mask, options)
-        except CaptureError as error:
-            raise CaptureError(f"layer {layer}: {error}") from None
-        scale = float(scaling) if scaling is not None else query.shape[-1] ** -0.5
-        if layer in self.layers:
-            self._record(layer, query, key, value, scale, causal, window)
-        self.progress(layer, self.last)
-        if layer >= self.last:
-            raise _Finished
-        return _attend(query, key, value, scale, causal, window), None
-
-    def _check(self, module, query, key, value, mask, options) -> tuple[bool, int | None]:
-        for name, argument in options.items():
-            if argument is not None and argument is not False and name not in HARMLESS:
-                raise CaptureError(f"the model passes '{name}' to its attention; what it does to the logits (softcap, "
-                                   "sinks, bias) has no place in a capture")
-        if query.shape[0] != 1 or query.shape[2] != key.shape[2]:
-            raise CaptureError("only one whole prefill is captured, without a cache")
-        if not query.shape[3] == key.shape[3] == value.shape[3]:
-            raise CaptureError(f"head_dim of Q and K is {key.shape[3]}, of V {value.shape[3]}: a capture needs them alike")
-        if mask is not None and not isinstance(mask, MaskRule):
-            raise CaptureError("the model makes its own mask, which may hold a bias")
-        stated = options.get("sliding_window")
-        causal = options.get("is_causal")
-        causal, seen = mask.kind() if mask else (module.is_causal if causal is None else causal, stated)
-        if stated is not None and stated < key.shape[2] and stated != seen:
-            raise CaptureError(f"its mask does not have the window of {stated} tokens that it states")
-        return bool(causal), stated if stated is not None else seen
-
-    def _record(self, layer, query, key, value, scale, causal, window):
-        if window is not None and not self.allow_windowed:
-            raise CaptureError(f"layer {layer} attends to a sliding window of {window} tokens; choose other layers with "
-                               "--layers, or take it all the same with --allow-windowed")
-        group = query.shape[1] // key.shape[1]
-        kv_heads = range(key.shape[1]) if self.kv_heads is None else self.kv_heads
-        if max(kv_heads) >= key.shape[1]:
-            raise UsageError(f"there is no KV head {max(kv_heads)}: layer {layer} has {key.shape[1]}")
-        for head in kv_heads:
-            self.sink(Problem(layer, head, query[0, head * group:(head + 1) * group], key[0, head:head + 1],
-                              value[0, head:head + 1], scale, causal, window))
-        self.seen.add(layer)
-
-
-def capture(model: transformers.PreTrainedModel, token_ids: Sequence[int], sink: Callable[[Problem], None], *,
-            layers: Sequence[int] | None = None, kv_heads: Sequence[int] | None = None, allow_windowed: bool = False,
-            progress: Callable[[int, int], None] = lambda layer, last: None) -> None:
-    """Runs a prefill of the tokens and hands each wanted (layer, KV head) to `sink`, in the order of the layers.
-
-    Default: all layers with attention, all KV heads. The model's attention implementation is put back at the end.
-    """
-    config = model.config.get_text_config()
-    count = config.num_hidden_layers
-    for layer in layers or ():
-        if not 0 <= layer < count:
-            raise UsageError(f"there is no layer {layer}: the model has {count}")
-    wanted = set(range(count) if layers is None else layers)
-    ids = torch.as_tensor(np.asarray(token_ids, dtype=np.int64), device=model.device)[None]
-    if ids.shape[1] == 0 or int(ids.min()) < 0 or int(ids.max()) >= config.vocab_size:
-        raise CaptureError(f"the token ids are not between 0 and {config.vocab_size - 1}, or there are none")
-    recorder = _Recorder(sink, wanted, kv_heads, allow_windowed, progress, max(wanted))
-    transformers.AttentionInterface.register(INTERFACE, recorder)
-    AttentionMaskInterface.register(INTERFACE, MaskRule.from_interface)
-    before = model.config._attn_implementation
-    model.eval()
-    try:
-        model.set_attn_implementation(INTERFACE)
-        with torch.inference_mode(), contextlib.suppress(_Finished):
-            model.base_model(input_ids=ids, use_cache=False)
-    finally:
-        model.set_attn_implementation(before)
-    missing = sorted(wanted - recorder.seen)
-    if missing and (layers is not None or not recorder.seen):
-        raise CaptureError(f"{type(model).__name__} does not run its layers {missing} through transformers' attention "
-                           "interface")
+SENTENCE_SEARCH = 200  # tokens that a needle moves back at most, to stand between two sentences
 
 
 class CaptureFile:
@@ -237,7 +46,7 @@ class CaptureFile:
             raise CaptureError(f"cannot write {self._partial}: {error}") from None
         self._file.attrs.update(format="salebench.capture", format_version=1,
                                 created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
-        self._file.attrs.update({f"{library.__name__}_version": library.__version__
+        self._file.attrs.update({f"{library.__name__}_version": str(library.__version__)
                                  for library in (torch, transformers, h5py, np)})
         return self
 
@@ -261,6 +70,8 @@ class CaptureFile:
         if problem.window is not None:
             group.attrs["window"] = problem.window
         self._file.flush()
+        with contextlib.suppress(AttributeError, OSError):  # glibc: HDF5's small blocks pin the heap of freed tensors
+            ctypes.CDLL(None).malloc_trim(0)
 
     def add_token_ids(self, token_ids: Sequence[int]) -> None:
         """Stores the prompt, and its SHA-256 over little-endian int32."""
@@ -284,3 +95,178 @@ class CaptureFile:
             raise CaptureError(f"{where} reaches {float(tensor.abs().max()):.4g}, beyond {self.dtype}; store it with "
                                "--dtype bfloat16")
         return stored.view(torch.uint16).numpy() if self.dtype == "bfloat16" else stored.numpy()
+
+
+def needle_prompt(tokenizer, haystack: str, needle: str, question: str, depth: float, length: int | None) -> list[int]:
+    """Tokens of the haystack with the needle at the depth (0 to 1), after a sentence, and the question at the end."""
+    start = [token for token in tokenizer("")["input_ids"] if token == tokenizer.bos_token_id]
+    straw = tokenizer(haystack, add_special_tokens=False)["input_ids"]
+    pin = tokenizer(f" {needle.strip()}" if depth > 0 else f"{needle.strip()} ", add_special_tokens=False)["input_ids"]
+    end = tokenizer(f"\n\n{question.strip()}", add_special_tokens=False)["input_ids"] if question.strip() else []
+    extra = len(start) + len(pin) + len(end)
+    room = len(straw) if length is None else length - extra
+    if room <= 0:
+        raise UsageError(f"needle and question alone have {extra} tokens, --length is {length}")
+    if room > len(straw):
+        raise CaptureError(f"the haystack has {len(straw)} tokens, {room} are needed for --length {length}")
+    straw = straw[:room]
+    place = round(depth * room)
+    if 0 < place < room:
+        for candidate in range(place, max(place - SENTENCE_SEARCH, 0), -1):
+            if tokenizer.decode(straw[candidate - 1:candidate]).rstrip(" ").endswith((".", "!", "?", "\n")):
+                place = candidate
+                break
+    return start + straw[:place] + pin + straw[place:] + end
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CaptureError(f"cannot read {path}: {error}") from None
+
+
+def read_token_ids(path: Path) -> list[int]:
+    """/token_ids of a capture."""
+    try:
+        with h5py.File(path) as file:
+            return file["token_ids"][()].tolist()
+    except (OSError, KeyError) as error:
+        raise CaptureError(f"cannot read /token_ids of {path}: {error}") from None
+
+
+def build_prompt(options: argparse.Namespace) -> tuple[list[int], str]:
+    """The token ids that the options ask for, and what to say of them in the capture."""
+    if options.token_ids:
+        ids, source = read_token_ids(options.token_ids), f"tokens of {options.token_ids.name}"
+    else:
+        tokenizer = load(transformers.AutoTokenizer, options.model)
+        text = read_text(options.prompt or options.haystack)
+        if options.prompt:
+            ids, source = tokenizer(text)["input_ids"], options.prompt.name
+        else:
+            ids = needle_prompt(tokenizer, text, options.needle, options.question, options.depth, options.length)
+            source = f"{options.haystack.name}, needle at depth {options.depth:g}: {options.needle}"
+    if options.length is not None:
+        if len(ids) < options.length:
+            raise CaptureError(f"the prompt has {len(ids)} tokens, --length is {options.length}")
+        ids = ids[:options.length]
+    return ids, f"{source}; {len(ids)} tokens"
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def load(loader, name: str, **arguments):
+    """from_pretrained of a folder, a name or a GGUF file."""
+    place = name
+    if name.endswith(".gguf"):
+        if not Path(name).is_file():
+            raise CaptureError(f"there is no file {name}")
+        place, arguments["gguf_file"] = str(Path(name).resolve().parent), Path(name).name
+    try:
+        return loader.from_pretrained(place, **arguments)
+    except Exception as error:  # anything goes wrong in anyone's checkpoint
+        raise CaptureError(f"cannot load {name}: {first_line(error)}") from error
+
+
+def integers(text: str) -> list[int]:
+    """A list with ranges: 0,3,10-12."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.strip().isdigit() or (last and not last.strip().isdigit()) or part.strip().endswith("-"):
+            raise argparse.ArgumentTypeError(f"'{part}' is no number and no range such as 10-12")
+        if last and int(last) < int(first):
+            raise argparse.ArgumentTypeError(f"the range '{part}' is empty")
+        found.update(range(int(first), int(last or first) + 1))
+    return sorted(found)
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports mistakes as the rest of the program does."""
+
+    def error(self, message: str):
+        raise UsageError(message)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="capture.py", description="Captures post-RoPE Q, K and V of a Hugging Face model.")
+    parser.add_argument("--model", required=True, help="folder, name or GGUF file")
+    prompt = parser.add_mutually_exclusive_group(required=True)
+    prompt.add_argument("--prompt", type=Path, metavar="FILE", help="text of the prompt")
+    prompt.add_argument("--haystack", type=Path, metavar="FILE", help="text to hide --needle in")
+    prompt.add_argument("--token-ids", type=Path, metavar="FILE.h5", help="take /token_ids of a capture")
+    parser.add_argument("--needle", metavar="TEXT", help="sentence to hide in the haystack")
+    parser.add_argument("--depth", type=float, default=0.5, help="where to hide it, 0 to 1 (default 0.5)")
+    parser.add_argument("--question", default="", metavar="TEXT", help="asked after the haystack")
+    parser.add_argument("--length", type=int, help="tokens of the prompt (default: all there are)")
+    parser.add_argument("--layers", type=integers, metavar="LIST", help="such as 3,17,20-22 (default: all)")
+    parser.add_argument("--kv-heads", type=integers, metavar="LIST", help="such as 0,2 (default: all)")
+    parser.add_argument("--allow-windowed", action="store_true", help="take sliding-window layers too")
+    parser.add_argument("--dtype", choices=["float16", "bfloat16"], default="float16", help="stored (default float16)")
+    parser.add_argument("--compute-dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto",
+                        help="that the model runs in (default: that of the checkpoint)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.h5")
+    parser.add_argument("--force", action="store_true", help="replace OUT.h5")
+    options = parser.parse_args(argv)
+    if bool(options.haystack) != bool(options.needle):
+        parser.error("--haystack and --needle go together")
+    if not 0 <= options.depth <= 1:
+        parser.error(f"--depth is {options.depth:g}, not between 0 and 1")
+    if options.length is not None and options.length < 1:
+        parser.error(f"--length is {options.length}")
+    if options.output.exists() and not options.force:
+        parser.error(f"{options.output} exists; --force replaces it")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch finds no CUDA device")
+    return options
+
+
+def run(options: argparse.Namespace) -> None:
+    transformers.logging.set_verbosity_error()
+    on_terminal = sys.stderr.isatty()
+    if not on_terminal:
+        transformers.logging.disable_progress_bar()
+    ids, prompt = build_prompt(options)
+    model = load(transformers.AutoModelForCausalLM, options.model, dtype=getattr(torch, options.compute_dtype, "auto"))
+    model = model.to(options.device)
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if limit and len(ids) > limit:
+        print(f"capture: warning: {len(ids)} tokens, but the model is made for {limit}", file=sys.stderr)
+    name = Path(options.model).resolve().name.removesuffix(".gguf") if Path(options.model).exists() else options.model
+    start = time.monotonic()
+
+    def progress(layer: int, last: int) -> None:
+        text = f"capture: layer {layer} of {last}, {time.monotonic() - start:.0f} s"
+        stays = not on_terminal or layer >= last
+        print(f"\r{text}" if on_terminal else text, end="\n" if stays else "", file=sys.stderr, flush=True)
+
+    with CaptureFile(options.output, options.dtype, model=name, prompt=prompt) as file:
+        file.add_model(model)
+        file.add_token_ids(ids)
+        capture(model, ids, file.add, layers=options.layers, kv_heads=options.kv_heads,
+                allow_windowed=options.allow_windowed, progress=progress)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    try:
+        run(parse(argv))
+    except UsageError as error:
+        print(f"capture: {error}", file=sys.stderr)
+        return 2
+    except CaptureError as error:
+        print(f"capture: {error}", file=sys.stderr)
+        return 5
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # out of memory, a full disk, a model whose own code fails
+        print(f"capture: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
+        return 5
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@
 #include "core/hdf5.h"
 #include "core/nearest.h"
 #include "datasets/dataset.h"
+#include "datasets/tensor_file.h"
 
 namespace salebench {
 namespace {
@@ -37,9 +38,34 @@ StoredMask read_group(const h5::Group& group) {
   return mask;
 }
 
+StoredMask read_npz(const std::string& path, const std::string& name, BlockSize block) {
+  const auto file = open_tensor_file(path);
+  const std::string picked = pick(file->names(), name, path);
+  const auto index = std::size_t(std::ranges::find(file->names(), picked) - file->names().begin());
+  const TensorInfo info = file->info(index);
+  if (info.type != ElementType::kBool || info.shape.size() != 3)
+    throw DataError(fmt::format("{}: '{}' is not a boolean array [heads, q_blocks, k_blocks]", path, picked));
+  for (const std::uint64_t size : info.shape)
+    if (size < 1 || size > 1 << 30) throw DataError(fmt::format("{}: '{}' has a side of {}", path, picked, size));
+  StoredMask mask;
+  mask.block = block;
+  mask.heads = int(info.shape[0]), mask.q_blocks = int(info.shape[1]), mask.k_blocks = int(info.shape[2]);
+  const auto data = file->data(index);
+  std::vector<std::byte> row(info.shape[2]);
+  for (std::uint64_t at = 0; at < info.shape[0] * info.shape[1]; ++at) {
+    data->read(at * row.size(), row);
+    mask.bits.resize(mask.bits.size() + std::size_t(mask.words()));
+    std::uint32_t* const words = mask.bits.data() + at * std::size_t(mask.words());
+    for (std::size_t kb = 0; kb < row.size(); ++kb)
+      if (row[kb] != std::byte(0)) words[kb / 32] |= 1u << kb % 32;
+  }
+  return mask;
+}
+
 }  // namespace
 
-StoredMask read_mask(const std::string& path, const std::string& name) {
+StoredMask read_mask(const std::string& path, const std::string& name, BlockSize block) {
+  if (path.ends_with(".npz")) return read_npz(path, name, block);
   try {
     const h5::File file = h5::File::open(path);
     const h5::Group masks = file.root().open_group("masks");

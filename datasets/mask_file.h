@@ -19,9 +19,10 @@ struct StoredMask {
   int words() const { return (k_blocks + 31) / 32; }
 };
 
-/// Reads /masks/<name>/bits of an HDF5 file. Of several masks the one called `name` is taken; a single one always.
-/// Throws DataError, naming those there are.
-StoredMask read_mask(const std::string& path, const std::string& name);
+/// Reads /masks/<name>/bits of an HDF5 file, or the boolean array `name` [heads, q_blocks, k_blocks] of a .npz, whose
+/// tiles are of size `block`. Of several masks the one called `name` is taken; a single one always. Throws DataError,
+/// naming those there are.
+StoredMask read_mask(const std::string& path, const std::string& name, BlockSize block);
 
 /// 16 hex digits that identify the content of a file. Throws DataError if it can't be read.
 std::string file_fingerprint(const std::string& path);

@@ -15,10 +15,12 @@
 #include "datasets/truth_cache.h"
 #include "harness/check.h"
 #include "harness/errors.h"
+#include "harness/import_verb.h"
 #include "harness/list.h"
 #include "harness/report.h"
 #include "harness/run.h"
 #include "harness/run_folder.h"
+#include "harness/synth_verb.h"
 #include "kernels/cpu/simd.h"
 #include "results/schema.h"
 
@@ -31,6 +33,8 @@ constexpr const char* kExitCodes =
 
 struct Commands {
   RunOptions run;
+  ImportOptions import;
+  SynthCommand synth;
   CheckOptions check;
   std::string what = "methods", report_path, format = "table", collect_path, cell_folder, cell_id;
   std::vector<std::string> paths;
@@ -92,7 +96,9 @@ void add_others(CLI::App& app, Commands& c) {
 
 int dispatch(const CLI::App& app, Commands& c) {
   if (app.got_subcommand("run")) return run_sweep(c.run);
+  if (app.got_subcommand("import")) return run_import(c.import);
   if (app.got_subcommand("cell")) return run_worker_cell(c.cell_folder, c.cell_id);
+  if (app.got_subcommand("synth")) return run_synth(c.synth);
   if (app.got_subcommand("check")) {
     check_capture(c.check);
   } else if (app.got_subcommand("info")) {
@@ -151,9 +157,11 @@ int main_checked(int argc, char** argv) {
   Commands commands;
   add_run(app, commands);
   add_others(app, commands);
+  add_import(app, commands.import);
+  add_synth(app, commands.synth);
   for (int i = 0; i < argc; ++i) commands.run.command_line += (i ? " " : "") + std::string(argv[i]);
   if (const std::string verb = argc > 1 ? argv[1] : "--help"; !verb.starts_with('-') && !is_verb(app, verb)) {
-    const std::vector<std::string> verbs = {"run", "list", "check", "info", "report", "collect"};
+    const std::vector<std::string> verbs = {"run", "list", "check", "info", "report", "collect", "import", "synth"};
     return complain(UsageError(fmt::format("unknown verb '{}'{}", verb, did_you_mean(verb, verbs))), kUsage);
   }
   try {

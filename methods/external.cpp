@@ -10,13 +10,17 @@ namespace salebench {
 class External : public Method {
   std::string masks_;
   std::string mask_;
+  int block_q_ = 64, block_k_ = 64;
   StoredMask stored_;
 
  public:
   Params params() override {
     return {
-        {"masks", "HDF5 file of masks: of `save: [masks]`, or written with datasets/masks.py", FreeText::path, &masks_},
-        {"mask", "name of the mask in the file (default: the problem's id, or the only one)", FreeText::name, &mask_}};
+        {"masks", "masks of `save: [masks]` or datasets/masks.py (.h5), or boolean arrays (.npz)", FreeText::path,
+         &masks_},
+        {"mask", "name of the mask in the file (default: the problem's id, or the only one)", FreeText::name, &mask_},
+        {"block_q", "query rows of a tile in a .npz; an .h5 says it itself", 1, 1 << 20, &block_q_},
+        {"block_k", "keys of a tile in a .npz; an .h5 says it itself", 1, 1 << 20, &block_k_}};
   }
   BlockSize block() const override { return stored_.block; }
   std::optional<Window> window() const override { return stored_.window; }
@@ -29,7 +33,7 @@ class External : public Method {
   std::string remark(const Shape&) const override { return "mask from a file: no selection to time"; }
 
   void prepare(const HostProblem& p, const std::string& id) override {
-    stored_ = read_mask(masks_, mask_.empty() ? id : mask_);
+    stored_ = read_mask(masks_, mask_.empty() ? id : mask_, {block_q_, block_k_});
     const BlockGrid grid = grid_of(*this, p);
     if (stored_.heads != p.shape.q_heads || stored_.q_blocks != grid.q_blocks() || stored_.k_blocks != grid.k_blocks())
       throw Unsupported(

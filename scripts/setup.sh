@@ -1,7 +1,7 @@
 # Shared by scripts/quickstart and scripts/test: installs what is missing and builds. Sourced, from the top folder.
 # Quick and silent about what is already there.
 
-build_packages=(g++ git cmake ninja-build ccache libhdf5-dev libeigen3-dev libcli11-dev libfmt-dev libspdlog-dev
+build_packages=(g++ git cmake ninja-build ccache libhdf5-dev libeigen3-dev libcli11-dev libfmt-dev libspdlog-dev zlib1g-dev
   libyaml-cpp-dev libbenchmark-dev libgtest-dev nlohmann-json3-dev libxxhash-dev libhwy-dev python3 python3-venv)
 test_packages=(clang-format clang-tidy libomp-dev)
 

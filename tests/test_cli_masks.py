@@ -62,6 +62,21 @@ def test_rows_that_keep_nothing_are_zero_and_tiles_of_the_future_are_left_out(bo
     assert row["density"] == pytest.approx(0.5) and row["recall_mean"] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_boolean_arrays_of_npz_are_the_same_masks(box, save):
+    kept = np.random.default_rng(3).random((2, 10, 10)) < 0.4
+    kept[:, np.arange(10), np.arange(10)] = True
+    write_masks(box.path("masks.h5"), {"p": kept}, block=(32, 32))
+    save(box.path("masks.npz"), p=kept, other=kept[:, :3])
+    tiles = {"block_q": 32, "block_k": 32}
+    rows = box.sweep(box.config({"external": [{"masks": "masks.h5"}, {"masks": "masks.npz", **tiles}]}))
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    assert {name: rows[0][name] for name in ACCURACY} == {name: rows[1][name] for name in ACCURACY}
+    save(box.path("numbers.npz"), p=kept.astype(np.float32))
+    row = box.sweep(box.config({"external": {"masks": "numbers.npz"}}), out="numbers", code=1)[0]
+    assert "is not a boolean array" in row["reason"]
+
+
 def test_another_mask_file_is_another_cell(box):
     config = box.config({"external": {"masks": "masks.h5"}})
     for share in (1, 2):

@@ -1,0 +1,46 @@
+#include "harness/import_verb.h"
+
+#include <fmt/format.h>
+
+#include "core/hdf5.h"
+#include "harness/errors.h"
+#include "harness/worker.h"
+
+namespace salebench {
+
+void add_import(CLI::App& app, ImportOptions& o) {
+  CLI::App* import = app.add_subcommand(
+      "import", "make a capture of .npy, .npz or .safetensors files: salebench import qkv.npz -o mine.h5");
+  import->add_option("files", o.inputs, "one .npz or .safetensors with q, k and v, or three files in this order")
+      ->required();
+  import->add_option("-o,--out", o.out, "capture to write")->required();
+  import->add_flag("--force", o.force, "overwrite the capture");
+  import->add_option("--id", o.id, "name of the problem (default: that of the file)");
+  import->add_option("--layout", o.layout, "order of the axes: heads, length, dim, and batch (default hld)")
+      ->check(CLI::IsMember({"hld", "lhd", "bhld", "blhd"}));
+  import->add_option("--batch", o.batch, "which one of a batch (default 0)")->check(CLI::NonNegativeNumber);
+  import->add_option("--keys", o.keys, "names of the tensors: q=NAME,k=NAME,v=NAME (default q or query, ...)");
+  import->add_option("--dtype", o.dtype, "of the capture (default: bfloat16 for bfloat16 tensors, else float16)")
+      ->check(CLI::IsMember({"float16", "bfloat16"}));
+  import->add_flag("!--non-causal", o.causal, "every query sees every key");
+  import->add_option("--scale", o.scale, "multiplies q . k (default 1 / sqrt(head_dim))")->check(CLI::PositiveNumber);
+  import->add_option("--layer", o.layer, "layer of the model")->check(CLI::NonNegativeNumber);
+  import->add_option("--model", o.model, "name of the model, kept with the capture");
+  import->add_option("--source", o.source, "where the tensors come from, kept with the capture");
+}
+
+int run_import(const ImportOptions& options) {
+  catch_interrupts();
+  try {
+    const CaptureProblem problem = import_capture(options, [](double) { return !interrupted; });
+    const Shape& s = problem.shape;
+    fmt::print("{}: {}, q [{}, {}, {}], k and v [{}, {}, {}], {}\n", options.out, problem.id, s.q_heads, s.q_len,
+               s.head_dim, s.kv_heads, s.kv_len, s.head_dim, problem.dtype);
+  } catch (const Stopped&) {
+    fmt::print(stderr, "interrupted; {} was not written\n", options.out);
+    return kInterrupted;
+  }
+  return kAllDone;
+}
+
+}  // namespace salebench
