@@ -188,6 +188,12 @@ std::vector<T> Group::read_array(const std::string& name, hid_t memory_type) con
   return values;
 }
 
+bool Group::is_float32(const std::string& name) const {
+  const Handle dataset = open_dataset(name);
+  const Handle stored(H5Dget_type(dataset.get()), H5Tclose);
+  return H5Tget_class(stored.get()) == H5T_FLOAT && H5Tget_size(stored.get()) == 4;
+}
+
 std::vector<std::uint16_t> Group::read_16bit(const std::string& name, bool* is_float) const {
   Handle stored;
   {
@@ -197,7 +203,7 @@ std::vector<std::uint16_t> Group::read_16bit(const std::string& name, bool* is_f
   const H5T_class_t kind = H5Tget_class(stored.get());
   const bool is_unsigned = kind == H5T_INTEGER && H5Tget_sign(stored.get()) == H5T_SGN_NONE;
   if (H5Tget_size(stored.get()) != 2 || (kind != H5T_FLOAT && !is_unsigned))
-    fail("is neither float16 nor bfloat16 in uint16:", name);
+    fail("is neither float16, float32 nor bfloat16 in uint16:", name);
   *is_float = kind == H5T_FLOAT;
   return read_array<std::uint16_t>(name, *is_float ? half_type().get() : H5T_NATIVE_UINT16);
 }

@@ -64,6 +64,7 @@ class Group {
   Extents extents(const std::string& dataset) const;
   std::string dataset_attribute(const std::string& dataset, const std::string& name) const;
   double dataset_number(const std::string& dataset, const std::string& name, double otherwise) const;
+  bool is_float32(const std::string& dataset) const;
   /// The bits of a dataset of 16-bit floats or 16-bit integers; size is that of the dataset.
   std::vector<std::uint16_t> read_16bit(const std::string& dataset, bool* is_float) const;
   std::vector<std::uint32_t> read_uint32(const std::string& dataset) const;

@@ -22,20 +22,27 @@ h5::File open_capture(const std::string& path) {
   }
 }
 
-/// One tensor as float32, checked to be finite.
-std::vector<float> read_tensor(const h5::Group& group, const std::string& name, const h5::Extents& sizes) {
+/// One tensor as float32.
+std::vector<float> read_values(const h5::Group& group, const std::string& name) {
+  if (group.is_float32(name)) return group.read_float(name);
   bool is_float = true;
   const std::vector<std::uint16_t> bits = group.read_16bit(name, &is_float);
   if (!is_float && group.dataset_attribute(name, "dtype") != "bfloat16")
     throw DataError(fmt::format("{}{} is uint16 without the attribute dtype = bfloat16", group.where(), name));
   std::vector<float> values(bits.size());
-  for (std::size_t i = 0; i < bits.size(); ++i) {
+  for (std::size_t i = 0; i < bits.size(); ++i)
     values[i] = is_float ? half_to_float(bits[i]) : bfloat16_to_float(bits[i]);
+  return values;
+}
+
+/// One tensor as float32, checked to be finite.
+std::vector<float> read_tensor(const h5::Group& group, const std::string& name, const h5::Extents& sizes) {
+  std::vector<float> values = read_values(group, name);
+  for (std::size_t i = 0; i < values.size(); ++i)
     if (!std::isfinite(values[i]))
       throw DataError(fmt::format("{}{} holds {} at head {}, token {}, channel {}; capture the problem again",
                                   group.where(), name, values[i], i / (sizes[1] * sizes[2]), i / sizes[2] % sizes[1],
                                   i % sizes[2]));
-  }
   return values;
 }
 
@@ -106,7 +113,8 @@ ProblemInfo Dataset::read_info(const h5::Group& group, const std::string& id) co
   if (!std::isfinite(info.scale) || info.scale < 0)
     throw DataError(fmt::format("{}: scale is {}", group.where(), info.scale));
   info.dtype = group.dataset_attribute("q", "dtype");
-  if (info.dtype.empty()) info.dtype = "float16";
+  if (info.dtype.empty()) info.dtype = group.is_float32("q") ? "float32" : "float16";
+  info.window = int(group.number_attribute("window", 0));
   info.layer = int(group.number_attribute("layer", -1));
   info.model = group.string_attribute("model");
   info.prompt = group.string_attribute("prompt");
@@ -155,6 +163,20 @@ ProblemTensors Dataset::load(const std::string& id) const {
     throw DataError(error.what());
   }
   return tensors;
+}
+
+std::vector<float> Dataset::load_output(const std::string& id) const {
+  const Shape& shape = problem(id).shape;
+  try {
+    const h5::Group group = file_.root().open_group("problems").open_group(id);
+    if (!group.has("output")) return {};
+    const h5::Extents sizes = group.extents("output");
+    if (sizes != h5::Extents{hsize_t(shape.q_heads), hsize_t(shape.q_len), hsize_t(shape.head_dim)})
+      throw DataError(fmt::format("{}output is [{}], not as q", group.where(), fmt::join(sizes, ", ")));
+    return read_tensor(group, "output", sizes);
+  } catch (const h5::Error& error) {
+    throw DataError(error.what());
+  }
 }
 
 ProblemTensors apply_view(const ProblemTensors& p, const ProblemView& view) {

@@ -21,9 +21,10 @@ struct ProblemInfo {
   Shape shape;
   bool causal = true;
   double scale = 0;   ///< 0 in the file means 1 / sqrt(head_dim), which is what stands here then
-  std::string dtype;  ///< "float16" or "bfloat16"
+  std::string dtype;  ///< "float16", "bfloat16" or "float32"
   std::string model, prompt, source, captured_utc;
   int layer = -1;  ///< -1 where the file does not say
+  int window = 0;  ///< sliding window of the layer that was captured, in tokens; 0 for none
 };
 
 /// Which part of a problem a cell works on.
@@ -47,6 +48,8 @@ class Dataset {
 
   /// Reads a problem as float32. Throws DataError naming the first NaN or infinity.
   ProblemTensors load(const std::string& id) const;
+  /// The model's own attention output, [q_heads, q_len, head_dim], where the capture holds it; else empty.
+  std::vector<float> load_output(const std::string& id) const;
 
  private:
   ProblemInfo read_info(const h5::Group& group, const std::string& id) const;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "core/reference.h"
 #include "datasets/dataset.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/block_scores.h"
@@ -70,12 +71,36 @@ double mean_share(const float* x, int rows, int dim) {
   return energy > 0 ? std::inner_product(mean.begin(), mean.end(), mean.begin(), 0.0) / energy : 0;
 }
 
+/// Relative L2 distance, per head, of the double-precision reference to the model's own attention output.
+std::vector<double> distances_to_model(const HostProblem& p, const ProblemInfo& info,
+                                       const std::vector<float>& output) {
+  BlockGrid grid{{64, 64}, p.shape.q_len, p.shape.kv_len, p.causal, {}};
+  if (info.window > 0) grid.window = Window{0, info.window};
+  BlockMask mask(grid, p.shape.q_heads);
+  for (int head = 0; head < p.shape.q_heads; ++head)
+    for (int qb = 0; qb < grid.q_blocks(); ++qb) mask.view().keep_range(head, qb, 0, grid.causal_end(qb));
+  const ConstMaskView view = std::as_const(mask).view();
+  const ReferenceResult exact = reference_attention(p, &view);
+  std::vector<double> distances;
+  for (int head = 0; head < p.shape.q_heads; ++head) {
+    double difference = 0, size = 0;
+    for (std::size_t i = head * p.q_head_size(); i < (head + 1) * p.q_head_size(); ++i) {
+      difference += (output[i] - exact.output[i]) * (output[i] - exact.output[i]);
+      size += exact.output[i] * exact.output[i];
+    }
+    distances.push_back(std::sqrt(difference / size));
+  }
+  return distances;
+}
+
 nlohmann::json check_problem(const Dataset& dataset, const ProblemInfo& info, const CheckOptions& options,
                              BlockSize block) {
   const int length = std::min(options.length, info.shape.kv_len);
   const ProblemTensors tensors = apply_view(dataset.load(info.id), {length, 1});
   const HostProblem p = tensors.view();
   const auto densities = oracle_densities(p, block);
+  const std::vector<float> output = length == 0 ? dataset.load_output(info.id) : std::vector<float>();
+  const std::vector<double> distances = output.empty() ? std::vector<double>() : distances_to_model(p, info, output);
   nlohmann::json rows = nlohmann::json::array();
   for (int head = 0; head < p.shape.q_heads; ++head) {
     const auto& d = densities[head];
@@ -94,6 +119,7 @@ nlohmann::json check_problem(const Dataset& dataset, const ProblemInfo& info, co
                     {"density_at_90", d[0]},
                     {"density_at_95", d[1]},
                     {"density_at_99", d[2]}});
+    if (!distances.empty()) rows.back()["output_rel_l2"] = distances[head];
   }
   return rows;
 }
@@ -110,6 +136,10 @@ void print_problem(const nlohmann::json& rows, const ProblemInfo& info) {
     fmt::print("  {:>4}  {:>7.2f}  {:>7.2f}  {:>12.3f}  {:>7.4f} {:>7.4f} {:>7.4f}\n", r["head"].get<int>(),
                r["q_norm"].get<double>(), r["k_norm"].get<double>(), r["k_mean_share"].get<double>(),
                r["density_at_90"].get<double>(), r["density_at_95"].get<double>(), r["density_at_99"].get<double>());
+  double worst = 0;
+  for (const auto& r : rows) worst = std::max(worst, r.value("output_rel_l2", 0.0));
+  if (first.contains("output_rel_l2"))
+    fmt::print("  attention recomputed in double precision is within {:.2e} (relative L2) of the model's own\n", worst);
   std::fflush(stdout);
 }
 

@@ -110,7 +110,7 @@ const std::vector<Column<ProblemRecord>>& columns<ProblemRecord>() {
       {"prompt", "", "the prompt captured", &R::prompt},
       {"source", "", "where the capture comes from", &R::source},
       {"captured_utc", "", "when it was made", &R::captured_utc},
-      {"dtype", "", "float16 or bfloat16", &R::dtype},
+      {"dtype", "", "float16, float32 or bfloat16", &R::dtype},
       {"layer", "", "model layer; -1 unknown", &R::layer},
       {"q_heads", "", "captured query heads", &R::q_heads},
       {"kv_heads", "", "captured KV heads", &R::kv_heads},

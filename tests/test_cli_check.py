@@ -66,6 +66,38 @@ def test_sound_problems_are_shown_and_unsound_ones_named(box):
     assert "bad" in process.stderr and "token 7, channel 3" in process.stderr and len(process.stderr.splitlines()) == 1
 
 
+def attention(q, k, v, scale):
+    """Causal attention of one head, in double precision."""
+    logits = scale * q.astype(float) @ k.astype(float).T
+    logits[np.triu_indices(len(q), 1)] = -np.inf
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True) @ v.astype(float)
+
+
+def test_float32_captures_are_compared_with_the_models_own_output(box):
+    rng = np.random.default_rng(5)
+    q, k, v = rng.standard_normal((2, 300, 32)), rng.standard_normal((1, 300, 32)), rng.standard_normal((1, 300, 32))
+    parts = {name: x.astype(np.float32) for name, x in {"q": q, "k": k, "v": v}.items()}
+    output = np.stack([attention(parts["q"][head], parts["k"][0], parts["v"][0], 0.2) for head in range(2)])
+    output[1] *= 1.01
+    box.capture(p={**parts, "attributes": {"scale": 0.2}})
+    with h5py.File(box.path("capture.h5"), "a") as file:
+        file["problems/p/output"] = output.astype(np.float32)
+    rows = json.loads(box.run("check", "capture.h5", "--json").stdout)
+    assert rows[0]["dtype"] == "float32" and rows[0]["output_rel_l2"] < 1e-6
+    assert rows[1]["output_rel_l2"] == pytest.approx(0.01, rel=1e-3)
+    assert "1.00e-02 (relative L2) of the model's own" in box.run("check", "capture.h5").stdout
+
+
+def test_two_runs_may_compute_a_truth_at_once(box):
+    config = box.config({"dense": {}})
+    runs = [box.start("run", config, "-o", f"out{i}", "--quiet") for i in range(3)]
+    assert [run.wait(timeout=60) for run in runs] == [0, 0, 0]
+    assert len(list(box.cache.rglob("*"))) == 2  # the folder and one file
+    recalls = {box.rows(f"out{i}")[0]["rel_l2"] for i in range(3)}
+    assert len(recalls) == 1
+
+
 def test_info_shows_and_clears_the_truth_cache(box):
     box.sweep(box.config({"dense": {}}))
     assert "1 files" in box.run("info").stdout

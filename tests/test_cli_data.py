@@ -45,7 +45,7 @@ BAD_TENSORS = {
     "missing tensor": ({}, lambda parts: parts.pop("v"), ["p", "no dataset 'v'"]),
     "2-D tensor": ({}, replace("q", lambda x: x[0]), ["p/q has 2 dimensions"]),
     "4-D tensor": ({}, replace("q", lambda x: x[None]), ["p/q has 4 dimensions"]),
-    "float32": ({}, replace("q", lambda x: x.astype(np.float32)), ["p", "float16", "'q'"]),
+    "float64": ({}, replace("q", lambda x: x.astype(np.float64)), ["p", "float16", "'q'"]),
     "float64": ({}, replace("k", lambda x: x.astype(np.float64)), ["p", "float16", "'k'"]),
     "int16": ({}, replace("k", lambda x: x.astype(np.int16)), ["p", "float16", "'k'"]),
     "scale NaN": ({"scale": np.nan}, None, ["p", "scale is nan"]),
