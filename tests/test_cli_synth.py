@@ -1,6 +1,7 @@
 """`salebench synth`: the same file twice, what it says of itself, errors, and that the program runs on it."""
 
 import json
+import os
 import re
 import signal
 import statistics
@@ -128,6 +129,7 @@ def spread(box, *arguments):
     return [densities[0], *statistics.quantiles(densities, method="inclusive"), densities[-1]]
 
 
+@pytest.mark.skipif(os.environ.get("SALEBENCH_SANITIZED") == "1", reason="too slow under sanitizers")
 def test_default_heads_are_as_sparse_as_real_ones(box):
     """Prints the rows of the table of docs/synthetic.md that need nothing from outside, and compares them."""
     box.run("synth", "--problems", 8, "-o", "spread.h5")
