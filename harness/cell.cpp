@@ -249,15 +249,19 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   return c;
 }
 
+ProblemRecord problem_record(const PlannedCell& cell) {
+  const ProblemInfo& info = cell.problem;
+  return {cell.dataset,      info.id,           info.model,          info.prompt,        info.source,
+          info.captured_utc, info.dtype,        info.layer,          info.shape.q_heads, info.shape.kv_heads,
+          info.shape.q_len,  info.shape.kv_len, info.shape.head_dim, info.scale};
+}
+
 CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& cache) {
   const auto start = std::chrono::steady_clock::now();
   omp_set_num_threads(plan.sweep.threads > 0 ? plan.sweep.threads : omp_get_num_procs());
   CellResult result;
   result.cell = planned_record(plan, cell);
-  const ProblemInfo& info = cell.problem;
-  result.problem = {cell.dataset,      info.id,           info.model,          info.prompt,        info.source,
-                    info.captured_utc, info.dtype,        info.layer,          info.shape.q_heads, info.shape.kv_heads,
-                    info.shape.q_len,  info.shape.kv_len, info.shape.head_dim, info.scale};
+  result.problem = problem_record(cell);
   result.cell.status = status_name(Status::ok);
   try {
     run_all(plan, cell, cache, result);

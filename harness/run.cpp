@@ -83,8 +83,7 @@ CellResult failed_cell(const Plan& plan, const PlannedCell& cell, Status status,
   result.cell.reason = reason;
   result.cell.signal = signal;
   result.cell.finished_utc = utc_now();
-  const ProblemInfo& info = cell.problem;
-  result.problem.path = cell.dataset, result.problem.id = info.id;
+  result.problem = problem_record(cell);
   return result;
 }
 
