@@ -16,7 +16,7 @@ std::int64_t BlockGrid::tile_tokens(int q_block, int k_block) const {
   std::int64_t tokens = 0;
   for (int row = q_begin(q_block); row < q_end(q_block); ++row) {
     const int end = std::min(k1, key_end(row));
-    if (!window) {
+    if (!windowed(row)) {
       tokens += std::max(0, end - k0);
       continue;
     }

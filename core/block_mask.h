@@ -26,10 +26,12 @@ inline const std::vector<std::string> kBlockChoices = {"64x32", "64x64", "128x32
 /// "64x32" to {64, 32}. Throws std::invalid_argument for a text that is not one of kBlockChoices.
 BlockSize parse_block(const std::string& text);
 
-/// Token-exact refinement inside kept tiles: key j of the row at position p counts only if j < sink or p - j < local.
+/// Token-exact refinement inside kept tiles: key j of the row at position p counts only if j < sink or p - j < local,
+/// or if the row is one of the last `dense_rows` of the problem.
 struct Window {
   int sink = 0;
   int local = 0;
+  int dense_rows = 0;
   bool operator==(const Window&) const = default;
 };
 
@@ -57,9 +59,11 @@ struct BlockGrid {
   int diagonal_begin(int q_block) const { return position(q_begin(q_block)) / block.k; }
   int diagonal_end(int q_block) const { return position(q_end(q_block) - 1) / block.k + 1; }
 
+  /// Whether the window narrows what the row sees.
+  bool windowed(int row) const { return window && row < q_len - window->dense_rows; }
   /// Whether the row may see the key, were its tile kept.
   bool visible(int row, int key) const {
-    return key < key_end(row) && (!window || key < window->sink || position(row) - key < window->local);
+    return key < key_end(row) && (!windowed(row) || key < window->sink || position(row) - key < window->local);
   }
   /// Number of visible (row, key) pairs in a tile.
   std::int64_t tile_tokens(int q_block, int k_block) const;

@@ -15,6 +15,14 @@ namespace salebench {
 /// What a method is in a comparison. An oracle looks at the true attention: a bound for others, never a competitor.
 enum class Role { method, baseline, oracle };
 
+/// What the documentation says of a method, in short phrases; docs/methods.md is made of them.
+struct About {
+  std::string source;      ///< paper and section, and the authors' code with its commit
+  std::string statistic;   ///< what it looks at, such as "softmax of the last 64 queries against all keys"
+  std::string rule;        ///< what it keeps
+  std::string deviations;  ///< what differs from the authors' code, and why; empty for nothing
+};
+
 /// A method turns a problem into a block mask (select) and computes attention over it (attend). Only block() and
 /// select() must be written. Methods hold parameters and what prepare() made of them, nothing else.
 class Method {
@@ -33,6 +41,13 @@ class Method {
   virtual Role role() const { return Role::method; }
   /// Whether every row always keeps the tile of its own token; a contract test holds a method to it.
   virtual bool keeps_diagonal() const { return true; }
+
+  virtual About about() const { return {}; }
+  /// False where attend() computes something else than softmax attention over the mask: quantised, corrected, or with
+  /// tiles skipped on the way. The error of the exact attention over the mask is then recorded beside the method's own.
+  virtual bool exact_attend() const { return true; }
+  /// (query, key) pairs a head that attend() computes outside the mask; they count in the density.
+  virtual std::int64_t extra_pairs(const Shape& /*shape*/) const { return 0; }
 
   /// Throws Unsupported with the reason for a problem this method does not cover.
   virtual void check(const Shape& /*shape*/, bool /*causal*/) const {}

@@ -63,7 +63,8 @@ void set_errors(Accuracy& a, const ErrorSums& sums, double rows) {
 }  // namespace
 
 ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
-                                 std::span<const float> output, std::span<const float> kept_lse) {
+                                 std::span<const float> output, std::span<const float> kept_lse,
+                                 std::int64_t extra_pairs) {
   ProblemAccuracy result;
   result.heads.resize(shape.q_heads);
   const std::size_t rows = truth.rows.size();
@@ -81,7 +82,8 @@ ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMa
       error.add(row_errors(&output[row * shape.head_dim], &truth.output[exact * shape.head_dim], shape.head_dim));
     }
     Accuracy& a = result.heads[head];
-    const MaskCounts counts = count_mask(mask, head);
+    MaskCounts counts = count_mask(mask, head);
+    counts.tokens += extra_pairs, counts.executed_tokens += extra_pairs;
     set_recall(a, recall);
     set_counts(a, counts, shape.head_dim);
     set_errors(a, error, double(rows));

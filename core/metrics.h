@@ -1,6 +1,7 @@
 // Accuracy of a sparse attention result against the truth, per head and over the heads of a problem.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -32,7 +33,9 @@ struct ProblemAccuracy {
 
 /// `output` is [q_heads, q_len, head_dim]. `kept_lse` [q_heads, q_len] is the log-sum-exp over the kept keys, from
 /// exact logits: recall of a row is exp(kept_lse - exact lse), which equals its definition without a second pass.
+/// `extra_pairs` (query, key) pairs a head, computed outside the mask, count in the density and the FLOPs.
 ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
-                                 std::span<const float> output, std::span<const float> kept_lse);
+                                 std::span<const float> output, std::span<const float> kept_lse,
+                                 std::int64_t extra_pairs = 0);
 
 }  // namespace salebench

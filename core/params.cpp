@@ -24,6 +24,10 @@ Param::Param(std::string name, std::string help, double low, double high, double
     : name_(std::move(name)), help_(std::move(help)), low_(low), high_(high), target_(target) {}
 Param::Param(std::string name, std::string help, int low, int high, int* target)
     : name_(std::move(name)), help_(std::move(help)), low_(low), high_(high), target_(target) {}
+Param::Param(std::string name, std::string help, double low, double high, Knob* target)
+    : name_(std::move(name)), help_(std::move(help)), low_(low), high_(high), target_(target) {}
+Param::Param(std::string name, std::string help, int low, int high, Knob* target)
+    : name_(std::move(name)), help_(std::move(help)), low_(low), high_(high), whole_(true), target_(target) {}
 Param::Param(std::string name, std::string help, bool* target)
     : name_(std::move(name)), help_(std::move(help)), target_(target) {}
 Param::Param(std::string name, std::string help, std::vector<std::string> choices, std::string* target)
@@ -43,18 +47,26 @@ std::string Param::allowed() const {
 }
 
 std::string Param::type() const {
+  if (knob()) return whole_ ? "int" : "float";
   static constexpr const char* kNames[] = {"float", "int", "bool"};
   return target_.index() < 3 ? kNames[target_.index()] : text_type_;
+}
+
+Knob* Param::knob() const {
+  auto* const* knob = std::get_if<Knob*>(&target_);
+  return knob ? *knob : nullptr;
 }
 
 void Param::parse(std::string_view text) {
   const auto fail = [&] {
     throw ParamError(fmt::format("{}: '{}' is not allowed: {} {}", name_, text, type(), allowed()));
   };
-  if (auto** number = std::get_if<double*>(&target_)) {
+  double* const* number = std::get_if<double*>(&target_);
+  if (double* target = knob() ? &knob()->value : number ? *number : nullptr) {
     double value = 0;
     if (!parse_number(text, &value) || !(value >= low_ && value <= high_)) fail();
-    **number = value;
+    if (whole_ && value != std::floor(value)) fail();
+    *target = value;
   } else if (auto** integer = std::get_if<int*>(&target_)) {
     int value = 0;
     if (!parse_number(text, &value) || value < low_ || value > high_) fail();
@@ -69,7 +81,20 @@ void Param::parse(std::string_view text) {
 }
 
 std::string Param::text() const {
-  return std::visit([](const auto* target) { return fmt::format("{}", *target); }, target_);
+  if (knob()) return fmt::format("{}", knob()->value);
+  return std::visit(
+      [](const auto* target) -> std::string {
+        if constexpr (std::is_same_v<decltype(target), const Knob*>)
+          return {};
+        else
+          return fmt::format("{}", *target);
+      },
+      target_);
+}
+
+Param calibration_file(std::string name, Knob* knob) {
+  return {std::move(name), "values a head, from a file of `salebench calibrate`; they replace the one above",
+          FreeText::path, &knob->file};
 }
 
 void set_params(Params& params, const ParamValues& values) {

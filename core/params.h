@@ -19,12 +19,28 @@ struct ParamError : std::runtime_error {
 /// the content of its file counts as part of the parameter.
 enum class FreeText { path, name };
 
+/// The scalar by which a method trades density for error: one value for all heads, or one a head, from a file that
+/// `salebench calibrate` wrote. A method indexes it by query head.
+struct Knob {
+  enum class Trend { keeps_more, keeps_less };
+
+  double value = 0;
+  Trend larger = Trend::keeps_more;  ///< what a larger value does to the mask: never the opposite
+  bool per_head = true;              ///< false where all heads must share the value
+  std::string file{};                ///< calibration file; empty for none
+  std::vector<double> of_head{};     ///< [q_heads], read from the file before prepare(); empty: `value` for all
+
+  double operator[](int head) const { return of_head.empty() ? value : of_head[std::size_t(head)]; }
+};
+
 /// One parameter: a name, a help line, what is allowed, and the variable it sets. The variable's value at declaration
 /// is the default, so a method writes it once, as its member initialiser.
 class Param {
  public:
   Param(std::string name, std::string help, double low, double high, double* target);
   Param(std::string name, std::string help, int low, int high, int* target);
+  Param(std::string name, std::string help, double low, double high, Knob* target);
+  Param(std::string name, std::string help, int low, int high, Knob* target);  ///< whole numbers only
   Param(std::string name, std::string help, bool* target);
   Param(std::string name, std::string help, std::vector<std::string> choices, std::string* target);
   Param(std::string name, std::string help, FreeText kind, std::string* target);
@@ -33,6 +49,10 @@ class Param {
   const std::string& help() const { return help_; }
   std::string allowed() const;  ///< "0 to 1", "true, false" or the choices
   std::string type() const;     ///< "float", "int", "bool", "choice", "path" or "name"
+  double low() const { return low_; }
+  double high() const { return high_; }
+  /// The knob that this parameter sets; null for any other parameter.
+  Knob* knob() const;
 
   /// Sets the variable. Throws ParamError for text that is not of the type or out of range.
   void parse(std::string_view text);
@@ -44,8 +64,12 @@ class Param {
   double low_ = 0, high_ = 0;
   std::vector<std::string> choices_;
   std::string text_type_ = "choice";
-  std::variant<double*, int*, bool*, std::string*> target_;
+  bool whole_ = false;  // of a knob: only whole numbers
+  std::variant<double*, int*, bool*, std::string*, Knob*> target_;
 };
+
+/// The parameter for the knob's calibration file; by convention its name is the knob's in the plural.
+Param calibration_file(std::string name, Knob* knob);
 
 using Params = std::vector<Param>;
 /// Parameter names and canonical values, sorted by name.

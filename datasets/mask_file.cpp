@@ -33,7 +33,8 @@ StoredMask read_group(const h5::Group& group) {
                     group.where()));
   mask.heads = int(sizes[0]);
   mask.q_blocks = int(sizes[1]);
-  if (const int local = int(number("window_local")); local > 0) mask.window = Window{int(number("window_sink")), local};
+  if (const int local = int(number("window_local")); local > 0)
+    mask.window = Window{int(number("window_sink")), local, int(number("window_dense_rows"))};
   mask.bits = group.read_uint32("bits");
   return mask;
 }

@@ -70,9 +70,16 @@ void poison(AttentionResult& result) {
   std::fill(result.lse.begin(), result.lse.end(), std::numeric_limits<float>::quiet_NaN());
 }
 
-void record_accuracy(const ProblemAccuracy& accuracy, CellResult& result) {
+/// What the accuracy pass found: of the output as computed, and of exact attention over the same mask.
+struct CellAccuracy {
+  ProblemAccuracy computed, masked;
+};
+
+void record_accuracy(const CellAccuracy& both, CellResult& result) {
   CellRecord& c = result.cell;
+  const ProblemAccuracy& accuracy = both.computed;
   const Accuracy& a = accuracy.overall;
+  c.mask_rel_l2 = both.masked.overall.rel_l2;
   c.density = a.density, c.tile_density = a.tile_density;
   c.recall_mean = a.recall_mean, c.recall_p05 = a.recall_p05, c.recall_min = a.recall_min;
   c.rel_l2 = a.rel_l2, c.rel_l2_worst = accuracy.rel_l2_worst, c.max_abs = a.max_abs;
@@ -81,7 +88,7 @@ void record_accuracy(const ProblemAccuracy& accuracy, CellResult& result) {
   for (std::size_t head = 0; head < accuracy.heads.size(); ++head) {
     const Accuracy& h = accuracy.heads[head];
     result.heads.push_back({0, std::int64_t(head), h.density, h.tile_density, h.recall_mean, h.recall_p05, h.recall_min,
-                            h.rel_l2, h.max_abs, h.l1_per_token, h.cos_min});
+                            h.rel_l2, both.masked.heads[head].rel_l2, h.max_abs, h.l1_per_token, h.cos_min});
   }
 }
 
@@ -128,16 +135,23 @@ class Bench {
   }
 
   /// One untimed run with every check; its output is what the timed ones must repeat.
-  ProblemAccuracy accuracy(const Truth& truth) {
+  CellAccuracy accuracy(const Truth& truth) {
     poison(accurate_);
     method_->select_fast(problem_, mask_.view());
     require_causal(mask_.view());
     method_->attend(problem_, std::as_const(mask_).view(), accurate_.view());
     require_finite(accurate_.output, problem_.shape);
     // Recall is the mask's, so its log-sum-exp comes from the exact kernel, whatever the method's own attention does.
-    std::vector<float> kept_lse(accurate_.lse.size());
-    cpu::block_sparse_attention(problem_, std::as_const(mask_).view(), {{}, kept_lse});
-    return measure_accuracy(problem_.shape, truth, std::as_const(mask_).view(), accurate_.output, kept_lse);
+    AttentionResult masked(problem_.shape);
+    if (method_->exact_attend()) masked.output.clear();
+    cpu::block_sparse_attention(problem_, std::as_const(mask_).view(), masked.view());
+    const auto measured = [&](const std::vector<float>& output) {
+      return measure_accuracy(problem_.shape, truth, std::as_const(mask_).view(), output, masked.lse,
+                              method_->extra_pairs(problem_.shape));
+    };
+    CellAccuracy both{measured(accurate_.output), {}};
+    both.masked = method_->exact_attend() ? both.computed : measured(masked.output);
+    return both;
   }
 
   /// Times the method. Throws Incorrect if any sample does not repeat the accuracy pass.
@@ -200,7 +214,7 @@ void run_all(const Plan& plan, const PlannedCell& cell, const TruthCache& cache,
       cache.get({cell.truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed}, single.view()), cell.view.repeat);
   Bench bench(plan, cell, tensors);
   result.cell.reason = bench.method().remark(tensors.shape);
-  const ProblemAccuracy accuracy = bench.accuracy(truth);
+  const CellAccuracy accuracy = bench.accuracy(truth);
   const Samples samples = bench.time(cell.id);
   record_accuracy(accuracy, result);
   record_times(samples, plan.quick, plan.sweep.seed, result);

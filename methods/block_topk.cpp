@@ -7,7 +7,7 @@
 namespace salebench {
 
 class BlockTopk : public Method {
-  double budget_ = 0.1;
+  Knob budget_{.value = 0.1};
   std::string block_ = "64x64";
   int sink_ = 1;
   int local_ = 1;
@@ -15,11 +15,18 @@ class BlockTopk : public Method {
  public:
   Params params() override {
     return {{"budget", "fraction of a query block's causal key blocks that is kept", 0.0, 1.0, &budget_},
+            calibration_file("budgets", &budget_),
             {"block", "tile: query rows x keys", kBlockChoices, &block_},
             {"sink", "leading key blocks always kept, inside the budget", 0, 1024, &sink_},
             {"local", "latest key blocks always kept, inside the budget", 1, 1024, &local_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  About about() const override {
+    return {
+        "the common baseline; MInference (arXiv 2407.02490) has it as its block-sparse pattern",
+        "mean query . mean key of a tile", "the best tiles of each query block, up to a share of its causal tiles",
+        "the budget is a share of a row's causal tiles, not of the whole row width; sink and diagonal are inside it"};
+  }
 
   void select(const HostProblem& p, MaskView mask) const override {
     const BlockGrid& grid = mask.grid;
@@ -35,7 +42,7 @@ class BlockTopk : public Method {
         std::vector<float> score(grid.causal_end(qb));
         for (std::size_t kb = 0; kb < score.size(); ++kb)
           for (int d = 0; d < dim; ++d) score[kb] += queries[std::size_t(qb) * dim + d] * head_keys[kb * dim + d];
-        keep_best(score, budget_, {sink_, local_}, head, qb, mask);
+        keep_best(score, budget_[head], {sink_, local_}, head, qb, mask);
       }
     }
   }

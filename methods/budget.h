@@ -11,9 +11,11 @@
 namespace salebench {
 
 /// Every block that dense attention would visit.
+inline void keep_causal(MaskView mask, int head) {
+  for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) mask.keep_range(head, qb, 0, mask.grid.causal_end(qb));
+}
 inline void keep_causal(MaskView mask) {
-  for (int head = 0; head < mask.heads; ++head)
-    for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) mask.keep_range(head, qb, 0, mask.grid.causal_end(qb));
+  for (int head = 0; head < mask.heads; ++head) keep_causal(mask, head);
 }
 
 /// Blocks kept whatever their score, counted inside the budget.

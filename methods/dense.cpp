@@ -7,6 +7,7 @@ namespace salebench {
 
 class Dense : public Method {
  public:
+  About about() const override { return {"exact softmax attention", "none", "every causal tile", ""}; }
   BlockSize block() const override { return {64, 64}; }
   Role role() const override { return Role::baseline; }
 

@@ -22,6 +22,7 @@ class External : public Method {
         {"block_q", "query rows of a tile in a .npz; an .h5 says it itself", 1, 1 << 20, &block_q_},
         {"block_k", "keys of a tile in a .npz; an .h5 says it itself", 1, 1 << 20, &block_k_}};
   }
+  About about() const override { return {"a file", "none", "the tiles that the file keeps", ""}; }
   BlockSize block() const override { return stored_.block; }
   std::optional<Window> window() const override { return stored_.window; }
   bool keeps_diagonal() const override { return false; }

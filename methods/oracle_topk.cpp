@@ -9,7 +9,7 @@
 namespace salebench {
 
 class OracleTopk : public Method {
-  double budget_ = 0.1;
+  Knob budget_{.value = 0.1};
   std::string block_ = "64x32";
   int sink_ = 0;
   int local_ = 0;
@@ -17,12 +17,17 @@ class OracleTopk : public Method {
  public:
   Params params() override {
     return {{"budget", "fraction of a query block's causal key blocks that is kept", 0.0, 1.0, &budget_},
+            calibration_file("budgets", &budget_),
             {"block", "tile: query rows x keys", kBlockChoices, &block_},
             {"sink", "leading key blocks always kept, inside the budget", 0, 1024, &sink_},
             {"local", "latest key blocks always kept, inside the budget", 0, 1024, &local_}};
   }
   BlockSize block() const override { return parse_block(block_); }
   Role role() const override { return Role::oracle; }
+  About about() const override {
+    return {"the usual bound of block top-k methods", "true attention mass of a tile, mean over its rows",
+            "the heaviest tiles of each query block, up to a share of its causal tiles", ""};
+  }
   bool keeps_diagonal() const override { return local_ > 0; }
 
   void select(const HostProblem& p, MaskView mask) const override {
@@ -42,7 +47,7 @@ class OracleTopk : public Method {
     const std::size_t k_blocks = mask.grid.k_blocks();
     for (int head = 0; head < mask.heads; ++head)
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
-        keep_best({&mass[(std::size_t(head) * mask.grid.q_blocks() + qb) * k_blocks], k_blocks}, budget_,
+        keep_best({&mass[(std::size_t(head) * mask.grid.q_blocks() + qb) * k_blocks], k_blocks}, budget_[head],
                   {sink_, local_}, head, qb, mask);
   }
 };

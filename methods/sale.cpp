@@ -46,7 +46,7 @@ PlainCodes quantize_plain(const float* x, const std::vector<float>& mean, int ro
 }  // namespace
 
 class Sale : public Method {
-  double threshold_ = 0.004;
+  Knob threshold_{.value = 0.004, .larger = Knob::Trend::keeps_less};
   std::string bits_ = "4";
   int local_blocks_ = 4;
   std::string smooth_ = "qk";
@@ -55,24 +55,38 @@ class Sale : public Method {
   Params params() override {
     return {{"threshold", "relative attention score that keeps a tile; below 1e-5 the head is dense", 0.0, 1.0,
              &threshold_},
+            calibration_file("thresholds", &threshold_),
             {"bits", "width of the estimate's codes; 16 uses exact logits", {"4", "8", "16"}, &bits_},
             {"local_blocks", "least number of latest 32-key blocks always kept", 3, 4096, &local_blocks_},
             {"smooth", "subtract the mean of Q and K, of K, or none before quantising", {"qk", "k", "none"}, &smooth_}};
   }
   BlockSize block() const override { return {64, 32}; }
+  About about() const override {
+    return {"SALE (arXiv 2505.24179), authors' code at 39d380c",
+            "every 4-bit logit against its row's sink and local keys",
+            "tiles in which any relative attention score reaches the threshold, sink and local blocks",
+            "float32 scales, bias and thresholds instead of 16 bits; rows past the end take no part in votes; any "
+            "head_dim and chunked prefill"};
+  }
 
   void check(const Shape&, bool causal) const override {
     if (!causal) throw Unsupported("sale is defined for causal attention only");
   }
   std::string remark(const Shape& shape) const override {
-    return short_input(shape) ? "dense: at most 1024 tokens" : runs_dense(shape) ? "dense: threshold below 1e-5" : "";
+    return short_input(shape)                                                 ? "dense: at most 1024 tokens"
+           : threshold_.of_head.empty() && threshold_.value < kDenseThreshold ? "dense: threshold below 1e-5"
+                                                                              : "";
   }
 
   void select(const HostProblem& original, MaskView mask) const override {
-    if (runs_dense(original.shape)) return keep_causal(mask);
+    if (short_input(original.shape)) return keep_causal(mask);
     std::vector<float> keys;
     const HostProblem p = smoothed(original, keys);
     for (int head = 0; head < mask.heads; ++head) {
+      if (dense_head(head)) {
+        keep_causal(mask, head);
+        continue;
+      }
       const Estimate estimate(p, head, levels(), smooth_ == "qk");
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) {
         const cpu::ScanRange middle = keep_sink_and_local(mask, head, qb);
@@ -86,7 +100,7 @@ class Sale : public Method {
   }
 
   void select_fast(const HostProblem& original, MaskView mask) const override {
-    if (runs_dense(original.shape)) return keep_causal(mask);
+    if (short_input(original.shape)) return keep_causal(mask);
     std::vector<float> keys;
     const HostProblem p = smoothed(original, keys);
     std::vector<cpu::ScanRange> middle(mask.grid.q_blocks());
@@ -95,7 +109,14 @@ class Sale : public Method {
     // T_i = m_i + ln(threshold l_i) / scale = (log-sum-exp over sink and local + ln threshold) / scale
     std::vector<float> limit(std::size_t(p.shape.q_heads) * p.shape.q_len);
     cpu::block_sparse_attention(p, mask, {{}, limit});
-    for (float& t : limit) t = (t + float(std::log(threshold_))) / p.scale;
+    for (int head = 0; head < mask.heads; ++head) {
+      const auto of_head = std::span(limit).subspan(std::size_t(head) * p.shape.q_len, p.shape.q_len);
+      const auto log_threshold = float(std::log(threshold_[head]));
+      for (float& t : of_head) t = (t + log_threshold) / p.scale;
+      if (!dense_head(head)) continue;
+      keep_causal(mask, head);
+      std::ranges::fill(of_head, std::numeric_limits<float>::infinity());  // nothing left to find
+    }
     if (bits_ == "16")
       cpu::scan_exact(p, middle, limit, mask);
     else
@@ -170,7 +191,7 @@ class Sale : public Method {
     const double m = *std::max_element(logits.begin(), logits.end());
     double l = 0;
     for (const double x : logits) l += std::exp(p.scale * (x - m));
-    return m + std::log(threshold_ * l) / p.scale;
+    return m + std::log(threshold_[head] * l) / p.scale;
   }
 
   static bool any_reaches(const Estimate& estimate, const BlockGrid& grid, int qb, int kb,
@@ -190,7 +211,7 @@ class Sale : public Method {
   }
 
   static bool short_input(const Shape& shape) { return shape.kv_len <= kDenseLength; }
-  bool runs_dense(const Shape& shape) const { return short_input(shape) || threshold_ < kDenseThreshold; }
+  bool dense_head(int head) const { return threshold_[head] < kDenseThreshold; }
   int levels() const { return bits_ == "4" ? 7 : bits_ == "8" ? 127 : 0; }
 };
 

@@ -26,6 +26,7 @@ void write_mask(const h5::Group& masks, const std::string& id, ConstMaskView mas
   if (!grid.window) return;
   group.set_dataset_attribute("bits", "window_sink", grid.window->sink);
   group.set_dataset_attribute("bits", "window_local", grid.window->local);
+  group.set_dataset_attribute("bits", "window_dense_rows", grid.window->dense_rows);
 }
 
 template <class Record>

@@ -21,8 +21,8 @@ struct CellRecord {
   std::int64_t method_version = 0, layer = -1, repeat = 1, q_heads = 0, kv_heads = 0, q_len = 0, kv_len = 0,
                head_dim = 0, threads = 0, truth_rows = 0, signal = 0, samples = 0, converged = 0, timing_usable = 0;
   double density = kNoValue, tile_density = kNoValue, recall_mean = kNoValue, recall_p05 = kNoValue,
-         recall_min = kNoValue, rel_l2 = kNoValue, rel_l2_worst = kNoValue, max_abs = kNoValue, l1_per_token = kNoValue,
-         cos_min = kNoValue, flops_executed = kNoValue, flops_dense = kNoValue;
+         recall_min = kNoValue, rel_l2 = kNoValue, rel_l2_worst = kNoValue, mask_rel_l2 = kNoValue, max_abs = kNoValue,
+         l1_per_token = kNoValue, cos_min = kNoValue, flops_executed = kNoValue, flops_dense = kNoValue;
   double select_s = kNoValue, attend_s = kNoValue, total_s = kNoValue, total_lo_s = kNoValue, total_hi_s = kNoValue,
          dense_s = kNoValue, speedup = kNoValue, speedup_lo = kNoValue, speedup_hi = kNoValue, noise = kNoValue,
          bytes_peak = kNoValue, wall_s = kNoValue;
@@ -32,7 +32,8 @@ struct CellRecord {
 struct HeadRecord {
   std::int64_t cell = 0, head = 0;
   double density = kNoValue, tile_density = kNoValue, recall_mean = kNoValue, recall_p05 = kNoValue,
-         recall_min = kNoValue, rel_l2 = kNoValue, max_abs = kNoValue, l1_per_token = kNoValue, cos_min = kNoValue;
+         recall_min = kNoValue, rel_l2 = kNoValue, mask_rel_l2 = kNoValue, max_abs = kNoValue, l1_per_token = kNoValue,
+         cos_min = kNoValue;
 };
 
 /// One timed phase of one sample of a cell.

@@ -35,7 +35,7 @@ std::int64_t count_pairs(const BlockGrid& grid, int q_block, int k_block) {
 TEST(BlockGrid, TileTokensAgreeWithCounting) {
   for (const BlockGrid& grid :
        {BlockGrid{{64, 32}, 200, 200, true, {}}, BlockGrid{{16, 48}, 70, 131, true, {}},
-        BlockGrid{{16, 16}, 70, 131, false, {}}, BlockGrid{{16, 16}, 90, 131, true, Window{5, 20}},
+        BlockGrid{{16, 16}, 70, 131, false, {}}, BlockGrid{{16, 16}, 90, 131, true, Window{5, 20, 7}},
         BlockGrid{{1, 1}, 20, 33, true, Window{3, 4}}, BlockGrid{{8, 64}, 90, 90, true, Window{70, 1}}}) {
     std::int64_t dense = 0;
     for (int qb = 0; qb < grid.q_blocks(); ++qb)

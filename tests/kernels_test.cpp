@@ -71,7 +71,7 @@ TEST(BlockSparse, AttentionOnEveryInstructionSet) {
     for (const BlockSize block : blocks)
       for (const bool windowed : {false, true}) {
         const ProblemTensors p = make_problem(shape);
-        const auto window = windowed ? std::optional(Window{5, 40}) : std::nullopt;
+        const auto window = windowed ? std::optional(Window{5, 40, 3}) : std::nullopt;
         const BlockMask mask = random_mask(shape, block, window, true, ++seed);
         const ConstMaskView view = mask.view();
         const ReferenceResult exact = reference_attention(p.view(), &view);

@@ -1,6 +1,8 @@
 // The contract that every registered method keeps. A new method is tested by being registered.
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "core/reference.h"
 #include "core/registry.h"
 #include "kernels/cpu/simd.h"
@@ -90,6 +92,7 @@ TEST_P(Methods, FastSelectionIsThePlainOneButForNearTies) {
 }
 
 TEST_P(Methods, AttendToTheMaskTheySelect) {
+  if (!make_method(GetParam())->exact_attend()) GTEST_SKIP() << "computes something else by design";
   for_each_shape([](const Method& method, const ProblemTensors& p) {
     const BlockMask owner = selected(method, p, true);
     const ConstMaskView mask = owner.view();
@@ -115,10 +118,72 @@ TEST_P(Methods, ShareKeysWithinAGroup) {
   EXPECT_TRUE(std::ranges::equal(owner.bits().subspan(0, size), owner.bits().subspan(size, size)));
 }
 
+/// Values spread over the range of a knob's parameter, ascending.
+std::vector<double> knob_values(const Param& param) {
+  std::vector<double> values;
+  for (const double share : {0.001, 0.01, 0.05, 0.2, 0.5, 0.9, 1.0})
+    values.push_back(param.type() == "int"
+                         ? std::floor(param.low() + share * std::min(param.high() - param.low(), 1500.0))
+                         : param.low() + share * (param.high() - param.low()));
+  return values;
+}
+
+std::int64_t kept_pairs(const BlockMask& mask, int head) {
+  return count_mask(mask.view(), head).tokens;
+}
+
+TEST_P(Methods, AreMonotoneInTheirKnobHeadByHead) {
+  const ProblemTensors p = make_problem({4, 2, 1333, 1500, 64});
+  const auto method = make_method(GetParam());
+  method->set_seed(11);
+  for (const Param& param : method->params()) {
+    Knob* knob = param.knob();
+    if (!knob) continue;
+    try {
+      method->check(p.shape, true);
+    } catch (const Unsupported& why) {
+      GTEST_SKIP() << why.what();
+    }
+    method->prepare(p.view(), "test");
+    const bool up = knob->larger == Knob::Trend::keeps_more;
+    std::vector<BlockMask> masks;
+    for (const double value : knob_values(param)) {
+      knob->value = value;
+      masks.push_back(selected(*method, p, true));
+      for (int head = 0; head < 4 && masks.size() > 1; ++head) {
+        const std::int64_t before = kept_pairs(masks[masks.size() - 2], head), now = kept_pairs(masks.back(), head);
+        EXPECT_TRUE(up ? now >= before : now <= before)
+            << param.name() << " " << value << ", head " << head << ": " << before << " pairs, then " << now;
+      }
+    }
+    EXPECT_NE(kept_pairs(masks.front(), 0), kept_pairs(masks.back(), 0)) << param.name() << " changes nothing";
+    if (!knob->per_head) continue;
+    // A value for each head gives each head the mask it has when all have that value.
+    const std::vector<double> values = knob_values(param);
+    knob->of_head = {values[1], values[3], values[4], values[5]};
+    const BlockMask mixed = selected(*method, p, true);
+    const std::size_t size = mixed.bits().size() / 4;
+    for (const int head : {0, 1, 2, 3}) {
+      const BlockMask& alone = masks[std::array{1, 3, 4, 5}[std::size_t(head)]];
+      EXPECT_TRUE(std::ranges::equal(mixed.bits().subspan(head * size, size), alone.bits().subspan(head * size, size)))
+          << param.name() << ", head " << head;
+    }
+    knob->of_head.clear();
+  }
+}
+
+TEST_P(Methods, SayWhereTheyComeFrom) {
+  const About about = make_method(GetParam())->about();
+  EXPECT_FALSE(about.source.empty());
+  EXPECT_FALSE(about.statistic.empty());
+  EXPECT_FALSE(about.rule.empty());
+}
+
 TEST_P(Methods, DescribeTheirParameters) {
   const auto method = make_method(GetParam());
   for (Param& param : method->params()) {
     EXPECT_FALSE(param.help().empty()) << param.name();
+    EXPECT_TRUE(!param.knob() || param.knob()->value != 0) << param.name() << ": no default";
     const std::string text = param.text();
     EXPECT_NO_THROW(param.parse(text)) << param.name() << ": the default " << text << " is out of range";
     EXPECT_EQ(param.text(), text);

@@ -33,7 +33,7 @@ CellResult example(const std::string& id) {
   r.heads[1].head = 1, r.heads[1].density = 0.5;
   r.samples = {{0, 0, "select", 0.25}, {0, 0, "attend", 0.5}};
   r.problem.path = "a.h5", r.problem.id = "layer0";
-  r.mask.emplace(BlockGrid{{64, 32}, 100, 100, true, Window{1, 2}}, 1);
+  r.mask.emplace(BlockGrid{{64, 32}, 100, 100, true, Window{1, 2, 3}}, 1);
   r.mask->view().keep(0, 1, 3);
   return r;
 }

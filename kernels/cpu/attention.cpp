@@ -57,6 +57,7 @@ void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, const Ro
       task.visits = &work.visits;
       task.limits = limits;
       task.limits.first_position = p.shape.offset() + tile.begin;
+      task.limits.windowed_rows = std::clamp(limits.windowed_rows - tile.begin, 0, task.rows);
       const std::size_t row = std::size_t(tile.head) * p.shape.q_len + tile.begin;
       task.output = with_values ? &out.output[row * p.shape.head_dim] : nullptr;
       task.lse = &out.lse[row];
@@ -69,8 +70,9 @@ RowLimits limits_of(const HostProblem& p, const std::optional<Window>& window) {
   RowLimits limits;
   limits.causal = p.causal;
   limits.kv_len = p.shape.kv_len;
-  limits.windowed = window.has_value();
-  if (window) limits.sink = window->sink, limits.local = window->local;
+  if (!window) return limits;
+  limits.sink = window->sink, limits.local = window->local;
+  limits.windowed_rows = p.shape.q_len - window->dense_rows;  // of the whole problem; a tile takes its own share
   return limits;
 }
 

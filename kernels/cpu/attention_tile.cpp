@@ -26,7 +26,8 @@ HWY_INLINE bool needs_mask(const TileTask& task, const PanelVisit& visit) {
   const RowLimits& limits = task.limits;
   const int first = visit.panel * kPanelKeys, end = first + kPanelKeys;
   if (visit.lanes != 0xffffffffu || end > limits.key_end(0)) return true;
-  return limits.windowed && end > limits.sink && limits.first_position + task.rows - 1 - first >= limits.local;
+  return limits.windowed_rows > 0 && end > limits.sink &&
+         limits.first_position + limits.windowed_rows - 1 - first >= limits.local;
 }
 
 /// Sets to -inf the scores of keys that a row may not see. s is [rows, 32] at kScoreStride.
@@ -38,7 +39,7 @@ HWY_INLINE void mask_panel(const TileTask& task, const PanelVisit& visit, float*
     const int position = limits.first_position + r;
     for (int j = 0; j < kPanelKeys; ++j) {
       const int key = first + j;
-      const bool in_window = !limits.windowed || key < limits.sink || position - key < limits.local;
+      const bool in_window = r >= limits.windowed_rows || key < limits.sink || position - key < limits.local;
       if (!(visit.lanes >> j & 1u) || key >= end || !in_window) s[r * kScoreStride + j] = kMinusInfinity;
     }
   }

@@ -19,8 +19,8 @@ struct RowLimits {
   int first_position = 0;  ///< token position of the tile's first row
   bool causal = true;
   int kv_len = 0;
-  bool windowed = false;
   int sink = 0, local = 0;  ///< see Window
+  int windowed_rows = 0;    ///< how many rows of the tile, from the first, the window narrows
 
   int key_end(int row) const { return causal ? first_position + row + 1 : kv_len; }
 };
