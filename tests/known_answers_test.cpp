@@ -1,34 +1,12 @@
 // Figures of an independent implementation on the bundled capture: SALE (mode 3) and oracle top-k.
 #include <gtest/gtest.h>
 
-#include "core/metrics.h"
-#include "core/registry.h"
-#include "datasets/dataset.h"
-#include "datasets/truth_cache.h"
-#include "kernels/cpu/attention.h"
+#include <array>
+
+#include "tests/sample.h"
 
 namespace salebench {
 namespace {
-
-const ProblemTensors& capture() {
-  static const ProblemTensors tensors =
-      Dataset(SALEBENCH_SOURCE_DIR "/datasets/samples/smollm2-135m_kjv_8k.h5").load("layer17_kv1");
-  return tensors;
-}
-
-BlockMask select(const ProblemTensors& p, const std::string& name, const ParamValues& values) {
-  const auto method = make_method(name, values);
-  BlockMask mask(grid_of(*method, p.view()), p.shape.q_heads);
-  method->select_fast(p.view(), mask.view());
-  return mask;
-}
-
-ProblemAccuracy accuracy(const ProblemTensors& p, const BlockMask& mask) {
-  static const Truth truth = compute_truth(p.view(), sample_rows(p.shape.q_len, 0, 1));
-  AttentionResult result(p.shape);
-  cpu::block_sparse_attention(p.view(), mask.view(), result.view());
-  return measure_accuracy(p.shape, truth, mask.view(), result.output, result.lse);
-}
 
 void expect_tiles(const BlockMask& mask, const std::array<int, 3>& expected, double tolerance) {
   for (int head = 0; head < 3; ++head) {
@@ -38,10 +16,10 @@ void expect_tiles(const BlockMask& mask, const std::array<int, 3>& expected, dou
 }
 
 TEST(KnownAnswers, SaleInt4At8192) {
-  const BlockMask mask = select(capture(), "sale", {{"threshold", "0.004"}});
+  const BlockMask mask = select_mask(sample_problem(), "sale", {{"threshold", "0.004"}});
   EXPECT_EQ(count_mask(mask.view(), 0).causal_tiles, 16512);
   expect_tiles(mask, {16359, 7305, 5532}, 0.002);
-  const ProblemAccuracy a = accuracy(capture(), mask);
+  const ProblemAccuracy a = sample_accuracy(mask);
   constexpr double kDensity[] = {0.9907, 0.4381, 0.3299}, kRecall[] = {0.99994, 0.99664, 0.99656};
   constexpr double kError[] = {0.00029, 0.00948, 0.00609};
   for (int head = 0; head < 3; ++head) {
@@ -52,19 +30,20 @@ TEST(KnownAnswers, SaleInt4At8192) {
 }
 
 TEST(KnownAnswers, SaleExactLogitsAt8192) {
-  expect_tiles(select(capture(), "sale", {{"threshold", "0.004"}, {"bits", "16"}}), {16318, 6749, 5059}, 0.002);
+  expect_tiles(select_mask(sample_problem(), "sale", {{"threshold", "0.004"}, {"bits", "16"}}), {16318, 6749, 5059},
+               0.002);
 }
 
 TEST(KnownAnswers, SaleInt4At4000) {
-  const ProblemTensors prefix = apply_view(capture(), {4000, 1});
-  const BlockMask mask = select(prefix, "sale", {{"threshold", "0.004"}});
+  const ProblemTensors prefix = apply_view(sample_problem(), {4000, 1});
+  const BlockMask mask = select_mask(prefix, "sale", {{"threshold", "0.004"}});
   EXPECT_EQ(count_mask(mask.view(), 0).causal_tiles, 4031);
   expect_tiles(mask, {4031, 2480, 2175}, 0.002);
 }
 
 TEST(KnownAnswers, OracleTopk) {
-  const BlockMask mask = select(capture(), "oracle_topk", {{"budget", "0.1"}, {"block", "64x32"}});
-  const ProblemAccuracy a = accuracy(capture(), mask);
+  const BlockMask mask = select_mask(sample_problem(), "oracle_topk", {{"budget", "0.1"}, {"block", "64x32"}});
+  const ProblemAccuracy a = sample_accuracy(mask);
   constexpr double kRecall[] = {0.65754, 0.94332, 0.93323};
   for (int head = 0; head < 3; ++head) {
     EXPECT_EQ(count_mask(mask.view(), head).tiles, 1703);
