@@ -65,7 +65,7 @@ TEST_P(Kernels, DenseAttention) {
 
 // The references take most of this test's time, so each is computed once for all instruction sets.
 TEST(BlockSparse, AttentionOnEveryInstructionSet) {
-  const std::vector<BlockSize> blocks = {{64, 32}, {64, 64}, {128, 128}, {1, 1}, {16, 8}, {64, 1}, {100, 48}, {1, 64}};
+  const std::vector<BlockSize> blocks = {{64, 32}, {64, 64}, {128, 128}, {1, 1}, {16, 8}, {64, 1}, {100, 48}, {1, 64}, {8, 32}, {24, 40}};
   unsigned seed = 0;
   for (const Shape& shape : kShapes)
     for (const BlockSize block : blocks)

@@ -13,9 +13,9 @@
 namespace salebench::cpu {
 namespace {
 
-/// A tile of query rows of one head, inside one query block of the mask.
+/// Query rows of one head that one task takes: part of a query block of the mask, or several low ones as a whole.
 struct RowTile {
-  int head = 0, q_block = 0, begin = 0, end = 0;
+  int head = 0, begin = 0, end = 0;
   std::int64_t cost = 0;
 };
 
@@ -23,11 +23,12 @@ struct RowTile {
 template <class Cost>
 std::vector<RowTile> make_tiles(const HostProblem& p, int block_q, const Cost& cost) {
   std::vector<RowTile> tiles;
+  const int span = std::max(1, kRowTile / block_q) * block_q;  // whole query blocks
   for (int head = 0; head < p.shape.q_heads; ++head)
-    for (int block_begin = 0; block_begin < p.shape.q_len; block_begin += block_q)
-      for (int begin = block_begin; begin < std::min(p.shape.q_len, block_begin + block_q); begin += kRowTile) {
-        const int end = std::min({p.shape.q_len, block_begin + block_q, begin + kRowTile});
-        tiles.push_back({head, block_begin / block_q, begin, end, 0});
+    for (int span_begin = 0; span_begin < p.shape.q_len; span_begin += span)
+      for (int begin = span_begin; begin < std::min(p.shape.q_len, span_begin + span); begin += kRowTile) {
+        const int end = std::min({p.shape.q_len, span_begin + span, begin + kRowTile});
+        tiles.push_back({head, begin, end, 0});
         tiles.back().cost = cost(tiles.back());
       }
   std::ranges::stable_sort(tiles, std::ranges::greater(), &RowTile::cost);
@@ -36,7 +37,7 @@ std::vector<RowTile> make_tiles(const HostProblem& p, int block_q, const Cost& c
 
 /// Runs the tiles in parallel; list_panels(tile, visits) says which key panels a tile reads.
 template <class ListPanels>
-void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, const RowLimits& limits,
+void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, int block_q, const RowLimits& limits,
                const ListPanels& list_panels, AttentionView out) {
   const bool with_values = !out.output.empty();
   const std::vector<PackedHead> packed = pack_heads(p, with_values);
@@ -55,6 +56,7 @@ void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, const Ro
       task.dim = p.shape.head_dim;
       task.kv = &packed[p.shape.kv_head_of(tile.head)];
       task.visits = &work.visits;
+      task.block_rows = std::min(block_q, kRowTile);
       task.limits = limits;
       task.limits.first_position = p.shape.offset() + tile.begin;
       task.limits.windowed_rows = std::clamp(limits.windowed_rows - tile.begin, 0, task.rows);
@@ -80,25 +82,32 @@ RowLimits limits_of(const HostProblem& p, const std::optional<Window>& window) {
 
 void dense_attention(const HostProblem& p, AttentionView out) {
   const auto tiles = make_tiles(p, kRowTile, [&](const RowTile& t) { return std::int64_t(p.key_end(t.end - 1)); });
-  const auto list_panels = [&](const RowTile& tile, std::vector<PanelVisit>& visits) {
-    visits.clear();
+  const auto list_panels = [&](const RowTile& tile, PanelVisits& visits) {
     const int panels = round_up(p.key_end(tile.end - 1), kPanelKeys) / kPanelKeys;
-    for (int panel = 0; panel < panels; ++panel) visits.push_back({panel, valid_lanes(panel, p.shape.kv_len)});
+    visits.panels.resize(std::size_t(panels));
+    visits.lanes.resize(std::size_t(panels));
+    for (int panel = 0; panel < panels; ++panel) {
+      visits.panels[std::size_t(panel)] = panel;
+      visits.lanes[std::size_t(panel)] = valid_lanes(panel, p.shape.kv_len);
+    }
   };
-  run_tiles(p, tiles, limits_of(p, std::nullopt), list_panels, out);
+  run_tiles(p, tiles, kRowTile, limits_of(p, std::nullopt), list_panels, out);
 }
 
 void block_sparse_attention(const HostProblem& p, ConstMaskView mask, AttentionView out) {
-  const auto tiles = make_tiles(p, mask.grid.block.q, [&](const RowTile& t) {
-    const std::uint32_t* row = mask.row(t.head, t.q_block);
-    return std::accumulate(row, row + mask.grid.words(), std::int64_t(0),
-                           [](std::int64_t sum, std::uint32_t word) { return sum + std::popcount(word); }) *
-           (t.end - t.begin);
+  const int block_q = mask.grid.block.q;
+  const auto first_block = [&](const RowTile& t) { return t.begin / block_q; };
+  const auto end_block = [&](const RowTile& t) { return (t.end - 1) / block_q + 1; };
+  const auto tiles = make_tiles(p, block_q, [&](const RowTile& t) {
+    const std::uint32_t* const end = mask.row(t.head, end_block(t));  // the rows of one head lie one after another
+    const auto kept = std::accumulate(mask.row(t.head, first_block(t)), end, std::int64_t(0),
+                                      [](std::int64_t sum, std::uint32_t word) { return sum + std::popcount(word); });
+    return kept * (t.end - t.begin);
   });
-  const auto list_panels = [&](const RowTile& tile, std::vector<PanelVisit>& visits) {
-    kept_panels(mask, tile.head, tile.q_block, p.key_end(tile.end - 1), visits);
+  const auto list_panels = [&](const RowTile& tile, PanelVisits& visits) {
+    kept_panels(mask, tile.head, first_block(tile), end_block(tile), p.key_end(tile.end - 1), visits);
   };
-  run_tiles(p, tiles, limits_of(p, mask.grid.window), list_panels, out);
+  run_tiles(p, tiles, block_q, limits_of(p, mask.grid.window), list_panels, out);
 }
 
 }  // namespace salebench::cpu

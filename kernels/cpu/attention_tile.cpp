@@ -21,27 +21,37 @@ constexpr int kScoreStride = kChunkPanels * kPanelKeys;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 constexpr float kLn2 = 0.693147180559945309f;
 
+constexpr std::uint32_t kAllLanes = 0xffffffffu;
+
+/// The lanes below `count`, which may be out of range.
+HWY_INLINE std::uint32_t lanes_below(int count) {
+  return count >= kPanelKeys ? kAllLanes : count <= 0 ? 0u : (1u << count) - 1;
+}
+
 /// Whether any (row, key) pair of the panel is out of sight, so that its scores need masking.
-HWY_INLINE bool needs_mask(const TileTask& task, const PanelVisit& visit) {
+HWY_INLINE bool needs_mask(const TileTask& task, int panel) {
   const RowLimits& limits = task.limits;
-  const int first = visit.panel * kPanelKeys, end = first + kPanelKeys;
-  if (visit.lanes != 0xffffffffu || end > limits.key_end(0)) return true;
+  const int first = panel * kPanelKeys, end = first + kPanelKeys;
+  const std::uint32_t* lanes = task.visits->lanes_of(panel);
+  if (std::any_of(lanes, lanes + task.visits->q_blocks, [](std::uint32_t kept) { return kept != kAllLanes; }))
+    return true;
+  if (end > limits.key_end(0)) return true;
   return limits.windowed_rows > 0 && end > limits.sink &&
          limits.first_position + limits.windowed_rows - 1 - first >= limits.local;
 }
 
 /// Sets to -inf the scores of keys that a row may not see. s is [rows, 32] at kScoreStride.
-HWY_INLINE void mask_panel(const TileTask& task, const PanelVisit& visit, float* s) {
+HWY_INLINE void mask_panel(const TileTask& task, int panel, float* s) {
   const RowLimits& limits = task.limits;
-  const int first = visit.panel * kPanelKeys;
+  const int first = panel * kPanelKeys;
+  const std::uint32_t* lanes = task.visits->lanes_of(panel);
   for (int r = 0; r < task.rows; ++r) {
-    const int end = std::min(limits.key_end(r), limits.kv_len);
-    const int position = limits.first_position + r;
-    for (int j = 0; j < kPanelKeys; ++j) {
-      const int key = first + j;
-      const bool in_window = r >= limits.windowed_rows || key < limits.sink || position - key < limits.local;
-      if (!(visit.lanes >> j & 1u) || key >= end || !in_window) s[r * kScoreStride + j] = kMinusInfinity;
-    }
+    std::uint32_t seen = lanes[r / task.block_rows] & lanes_below(std::min(limits.key_end(r), limits.kv_len) - first);
+    if (r < limits.windowed_rows)
+      seen &= lanes_below(limits.sink - first) | ~lanes_below(limits.first_position + r - limits.local + 1 - first);
+    if (seen == kAllLanes) continue;
+    float* const row = s + r * kScoreStride;
+    for (int j = 0; j < kPanelKeys; ++j) row[j] = seen >> j & 1u ? row[j] : kMinusInfinity;
   }
 }
 
@@ -85,15 +95,15 @@ void AttendTile(const TileTask& task, TileWorkspace& work) {
   float row_max[kRowTile], row_sum[kRowTile];
   std::fill_n(row_max, kRowTile, kMinusInfinity);
   std::fill_n(row_sum, kRowTile, 0.0f);
-  const std::vector<PanelVisit>& visits = *task.visits;
-  for (std::size_t at = 0; at < visits.size(); at += kChunkPanels) {
-    const int count = int(std::min<std::size_t>(kChunkPanels, visits.size() - at));
+  const std::vector<int>& panels = task.visits->panels;
+  for (std::size_t at = 0; at < panels.size(); at += kChunkPanels) {
+    const int count = int(std::min<std::size_t>(kChunkPanels, panels.size() - at));
     const float* values[kChunkPanels];
     for (int i = 0; i < count; ++i) {
-      const PanelVisit& visit = visits[at + i];
-      panel_scores(task.q, padded, task.dim, task.kv->panel(visit.panel, task.dim), s + i * kPanelKeys, kScoreStride);
-      if (needs_mask(task, visit)) mask_panel(task, visit, s + i * kPanelKeys);
-      if (task.output) values[i] = task.kv->value_rows(visit.panel);
+      const int panel = panels[at + i];
+      panel_scores(task.q, padded, task.dim, task.kv->panel(panel, task.dim), s + i * kPanelKeys, kScoreStride);
+      if (needs_mask(task, panel)) mask_panel(task, panel, s + i * kPanelKeys);
+      if (task.output) values[i] = task.kv->value_rows(panel);
     }
     for (int r = 0; r < task.rows; ++r) {
       float rescale = 1.0f;

@@ -8,10 +8,13 @@
 
 namespace salebench::cpu {
 
-/// A panel to visit: bit j of lanes says whether key 32 panel + j is in a kept tile.
-struct PanelVisit {
-  int panel = 0;
-  std::uint32_t lanes = 0xffffffffu;
+/// The key panels that a tile of query rows reads, and which keys each of its query blocks keeps there.
+struct PanelVisits {
+  int q_blocks = 1;                  ///< query blocks of the mask in the tile; several where they are lower than a tile
+  std::vector<int> panels;           ///< those that any of the query blocks keeps a key of, ascending
+  std::vector<std::uint32_t> lanes;  ///< [all panels, q_blocks]: bit j says whether key 32 panel + j is in a kept tile
+
+  const std::uint32_t* lanes_of(int panel) const { return &lanes[std::size_t(panel) * q_blocks]; }
 };
 
 /// Which part of the attention map a row may see, on top of the kept lanes.
@@ -29,7 +32,8 @@ struct TileTask {
   const float* q = nullptr;  ///< [rows padded, head_dim], already times scale * log2(e)
   int rows = 0, dim = 0;
   const PackedHead* kv = nullptr;
-  const std::vector<PanelVisit>* visits = nullptr;
+  const PanelVisits* visits = nullptr;
+  int block_rows = kRowTile;  ///< rows of a query block: row r follows the lanes of query block r / block_rows
   RowLimits limits;
   float* output = nullptr;  ///< [rows, head_dim], or null for the log-sum-exp alone
   float* lse = nullptr;     ///< [rows]
@@ -38,7 +42,7 @@ struct TileTask {
 /// Buffers that a thread reuses from task to task.
 struct TileWorkspace {
   std::vector<float> queries, scores, sums;
-  std::vector<PanelVisit> visits;
+  PanelVisits visits;
 };
 
 void attend_tile(const TileTask& task, TileWorkspace& work);
