@@ -1,6 +1,7 @@
 // StreamingLLM (arXiv 2309.17453) as a prefill pattern: the first `sink` tokens and the latest `local` ones,
 // token-exact. Key j of the query at position i is kept iff j < sink or i - j < local.
 #include "core/registry.h"
+#include "methods/window_tiles.h"
 
 namespace salebench {
 
@@ -21,16 +22,11 @@ class Streaming : public Method {
   BlockSize block() const override { return {64, 64}; }
   std::optional<Window> window() const override { return Window{sink_, int(local_.value)}; }
 
-  void select(const HostProblem&, MaskView mask) const override {
-    const BlockGrid& grid = mask.grid;
-    for (int head = 0; head < mask.heads; ++head) {
-      for (int qb = 0; qb < grid.q_blocks(); ++qb) {
-        const int first_local = grid.position(grid.q_begin(qb)) - int(local_.value) + 1;  // of the block's first row
-        for (int kb = 0; kb < grid.causal_end(qb); ++kb)
-          if (grid.k_begin(kb) < sink_ || grid.k_end(kb) > first_local) mask.keep(head, qb, kb);
-      }
-    }
+  void check(const Shape&, bool causal) const override {
+    if (!causal) throw Unsupported("streaming is defined for causal attention only");
   }
+
+  void select(const HostProblem&, MaskView mask) const override { keep_window(mask); }
 };
 
 SALEBENCH_METHOD(Streaming, "streaming", 1, "StreamingLLM: attention sink and local window, token-exact");
