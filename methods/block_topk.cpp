@@ -1,53 +1,77 @@
-// Block top-k on pooled scores, the canonical cheap baseline: score of a tile = mean query . mean key; each query block
-// keeps its best tiles up to a budget, forced sink and local blocks inside it.
+// Block top-k on pooled scores, the canonical cheap baseline: score of a tile = pooled query . pooled key; the best
+// tiles are kept up to a budget, forced sink and local blocks inside it.
+//   scope row: each query block spends its own share. scope global: the head spends its share over all its tiles, the
+//   largest softmax over the query block's causal tiles first: that estimates attention mass, which counts alike in
+//   every row, so best-first reaches the most estimated mass. Raw logits of different rows have no common zero.
+// Deviation from MInference's block-sparse pattern: the budget is a share of causal tiles, not of the whole row width.
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
 #include "methods/budget.h"
+#include "methods/pooled_map.h"
 
 namespace salebench {
 
 class BlockTopk : public Method {
   Knob budget_{.value = 0.1};
   std::string block_ = "64x64";
+  std::string pool_ = "mean";
+  std::string scope_ = "row";
   int sink_ = 1;
   int local_ = 1;
 
  public:
   Params params() override {
-    return {{"budget", "fraction of a query block's causal key blocks that is kept", 0.0, 1.0, &budget_},
-            calibration_file("budgets", &budget_),
-            {"block", "tile: query rows x keys", kBlockChoices, &block_},
-            {"sink", "leading key blocks always kept, inside the budget", 0, 1024, &sink_},
-            {"local", "latest key blocks always kept, inside the budget", 1, 1024, &local_}};
+    return {
+        {"budget", "fraction of the causal key blocks that is kept", 0.0, 1.0, &budget_},
+        calibration_file("budgets", &budget_),
+        {"block", "tile: query rows x keys", kBlockChoices, &block_},
+        {"pool", "mean, or max: the largest value of each channel over the tokens of a block", {"mean", "max"}, &pool_},
+        {"scope", "who spends the budget: each query block, or the head as a whole", {"row", "global"}, &scope_},
+        {"sink", "leading key blocks always kept, inside the budget", 0, 1024, &sink_},
+        {"local", "latest key blocks always kept, inside the budget", 1, 1024, &local_}};
   }
   BlockSize block() const override { return parse_block(block_); }
   About about() const override {
-    return {
-        "the common baseline; MInference (arXiv 2407.02490) has it as its block-sparse pattern",
-        "mean query . mean key of a tile", "the best tiles of each query block, up to a share of its causal tiles",
-        "the budget is a share of a row's causal tiles, not of the whole row width; sink and diagonal are inside it"};
+    return {"the common baseline; MInference (arXiv 2407.02490) has it as its block-sparse pattern",
+            "pooled query . pooled key of a tile; the pool is the mean of the block's tokens or their maximum in each "
+            "channel",
+            "the best tiles of each query block, or by softmax over causal tiles of the head, up to a share of the "
+            "causal tiles",
+            "the budget is a share of causal tiles, not of the whole row width; sink and diagonal are inside it"};
   }
 
   void select(const HostProblem& p, MaskView mask) const override {
     const BlockGrid& grid = mask.grid;
-    const int dim = p.shape.head_dim;
-    std::vector<std::vector<float>> keys;  // [kv_heads] of [k_blocks, head_dim]
-    for (int h = 0; h < p.shape.kv_heads; ++h)
-      keys.push_back(cpu::mean_pool(p.k_head(h), p.shape.kv_len, dim, grid.block.k));
     for (int head = 0; head < mask.heads; ++head) {
-      const std::vector<float> queries = cpu::mean_pool(p.q_head(head), p.shape.q_len, dim, grid.block.q);
-      const std::vector<float>& head_keys = keys[p.shape.kv_head_of(head)];
-#pragma omp parallel for schedule(dynamic)
-      for (int qb = 0; qb < grid.q_blocks(); ++qb) {
-        std::vector<float> score(grid.causal_end(qb));
-        for (std::size_t kb = 0; kb < score.size(); ++kb)
-          for (int d = 0; d < dim; ++d) score[kb] += queries[std::size_t(qb) * dim + d] * head_keys[kb * dim + d];
-        keep_best(score, budget_[head], {sink_, local_}, head, qb, mask);
+      std::vector<float> score = pooled_logits(p, head, grid, pool_ == "mean" ? cpu::mean_pool : cpu::max_pool);
+      if (scope_ == "global") {
+        block_causal_softmax(score, grid);
+        keep_best_of_head(score, head, mask);
+        continue;
       }
+      for (int qb = 0; qb < grid.q_blocks(); ++qb)
+        keep_best(std::span(score).subspan(std::size_t(qb) * grid.k_blocks()), budget_[head], {sink_, local_}, head, qb,
+                  mask);
     }
+  }
+
+ private:
+  /// score [q_blocks, k_blocks], comparable between query blocks.
+  void keep_best_of_head(const std::vector<float>& score, int head, MaskView mask) const {
+    const BlockGrid& grid = mask.grid;
+    std::vector<int> rest;  // tiles that are not forced, as indices into score
+    int causal = 0;
+    for (int qb = 0; qb < grid.q_blocks(); ++qb) {
+      keep_forced({sink_, local_}, head, qb, mask);
+      causal += grid.causal_end(qb);
+      for (int kb = 0; kb < grid.causal_end(qb); ++kb)
+        if (!mask.kept(head, qb, kb)) rest.push_back(qb * grid.k_blocks() + kb);
+    }
+    const int more = best_first(rest, score, budget_blocks(budget_[head], causal) - (causal - int(rest.size())));
+    for (int i = 0; i < more; ++i) mask.keep(head, rest[i] / grid.k_blocks(), rest[i] % grid.k_blocks());
   }
 };
 
-SALEBENCH_METHOD(BlockTopk, "block_topk", 1, "block top-k on mean-pooled queries and keys");
+SALEBENCH_METHOD(BlockTopk, "block_topk", 1, "block top-k on pooled queries and keys");
 
 }  // namespace salebench

@@ -24,10 +24,8 @@ struct Forced {
   int local = 0;  ///< latest key blocks of a query block; 1 or more always includes all blocks on the diagonal
 };
 
-/// Keeps the forced blocks of a query block, then the best-scored others until ceil(budget * causal blocks) are kept.
-/// score [k_blocks]; of equals the lower index goes first.
-inline void keep_best(std::span<const float> score, double budget, Forced forced, int head, int q_block,
-                      MaskView mask) {
+/// Keeps the forced blocks of a query block.
+inline void keep_forced(Forced forced, int head, int q_block, MaskView mask) {
   const BlockGrid& grid = mask.grid;
   const int end = grid.causal_end(q_block);
   mask.keep_range(head, q_block, 0, std::min(forced.sink, end));
@@ -35,15 +33,38 @@ inline void keep_best(std::span<const float> score, double budget, Forced forced
     const int local_begin = std::clamp(std::min(end - forced.local, grid.diagonal_begin(q_block)), 0, end);
     mask.keep_range(head, q_block, local_begin, end);
   }
+}
+
+/// ceil(budget * blocks), at least 1. The small term keeps 0.1 * 30 blocks at 3, which binary fractions put a hair
+/// above.
+inline int budget_blocks(double budget, int blocks) {
+  return std::max(1, int(std::ceil(budget * blocks - 1e-9)));
+}
+
+/// Moves the `count` best-scored of the indices to the front; of equals the lower index goes first. Returns how many
+/// there are, which is less where there are not enough.
+inline int best_first(std::vector<int>& indices, std::span<const float> score, int count) {
+  count = std::clamp(count, 0, int(indices.size()));
+  std::nth_element(indices.begin(), indices.begin() + count, indices.end(),
+                   [&](int a, int b) { return score[a] > score[b] || (score[a] == score[b] && a < b); });
+  return count;
+}
+
+/// Keeps the forced blocks of a query block, then its best-scored others until `count` are kept. score [k_blocks].
+inline void keep_most(std::span<const float> score, int count, Forced forced, int head, int q_block, MaskView mask) {
+  keep_forced(forced, head, q_block, mask);
+  const int end = mask.grid.causal_end(q_block);
   std::vector<int> rest;
   for (int kb = 0; kb < end; ++kb)
     if (!mask.kept(head, q_block, kb)) rest.push_back(kb);
-  // The small term keeps 0.1 * 30 blocks at 3, which binary fractions put a hair above.
-  const int wanted = std::max(1, int(std::ceil(budget * end - 1e-9)));
-  const int more = std::clamp(wanted - (end - int(rest.size())), 0, int(rest.size()));
-  std::nth_element(rest.begin(), rest.begin() + more, rest.end(),
-                   [&](int a, int b) { return score[a] > score[b] || (score[a] == score[b] && a < b); });
+  const int more = best_first(rest, score, count - (end - int(rest.size())));
   for (int i = 0; i < more; ++i) mask.keep(head, q_block, rest[i]);
+}
+
+/// The same up to ceil(budget * causal blocks).
+inline void keep_best(std::span<const float> score, double budget, Forced forced, int head, int q_block,
+                      MaskView mask) {
+  keep_most(score, budget_blocks(budget, mask.grid.causal_end(q_block)), forced, head, q_block, mask);
 }
 
 }  // namespace salebench

@@ -65,7 +65,8 @@ TEST_P(Kernels, DenseAttention) {
 
 // The references take most of this test's time, so each is computed once for all instruction sets.
 TEST(BlockSparse, AttentionOnEveryInstructionSet) {
-  const std::vector<BlockSize> blocks = {{64, 32}, {64, 64}, {128, 128}, {1, 1}, {16, 8}, {64, 1}, {100, 48}, {1, 64}, {8, 32}, {24, 40}};
+  const std::vector<BlockSize> blocks = {{64, 32}, {64, 64},  {128, 128}, {1, 1},  {16, 8},
+                                         {64, 1},  {100, 48}, {1, 64},    {8, 32}, {24, 40}};
   unsigned seed = 0;
   for (const Shape& shape : kShapes)
     for (const BlockSize block : blocks)
@@ -115,6 +116,11 @@ INSTANTIATE_TEST_SUITE_P(Simd, Kernels, testing::ValuesIn(cpu::simd_names()),
 TEST(Pooling, MeansOfUnevenBlocks) {
   const std::vector<float> x = {1, 10, 3, 30, 5, 50};  // 3 rows of 2
   EXPECT_EQ(cpu::mean_pool(x.data(), 3, 2, 2), (std::vector<float>{2, 20, 5, 50}));
+}
+
+TEST(Pooling, MaximaOfUnevenBlocks) {
+  const std::vector<float> x = {1, -10, 3, -30, -5, 50};  // 3 rows of 2
+  EXPECT_EQ(cpu::max_pool(x.data(), 3, 2, 2), (std::vector<float>{3, -10, -5, 50}));
 }
 
 }  // namespace

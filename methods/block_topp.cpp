@@ -1,0 +1,61 @@
+// Block top-p on mean-pooled scores: a softmax over the causal tiles of each query block, at logits
+// scale * (mean query . mean key), and the fewest tiles whose sum reaches top_p. PBS-Attn (arXiv 2510.21270) selects so
+// after its permutation; alone it is the cheap baseline of top-p methods. Key block 0 and the diagonal are kept
+// besides. Deviations: means divide by the tokens that a last block has; blocks may differ from 128 x 128.
+#include <numeric>
+
+#include "core/registry.h"
+#include "kernels/cpu/pooling.h"
+#include "methods/budget.h"
+#include "methods/pooled_map.h"
+
+namespace salebench {
+
+class BlockTopp : public Method {
+  Knob top_p_{.value = 0.9};
+  std::string block_ = "128x128";
+
+ public:
+  Params params() override {
+    return {{"top_p", "estimated attention mass that a query block keeps; 1 keeps all", 0.0, 1.0, &top_p_},
+            calibration_file("top_ps", &top_p_),
+            {"block", "tile: query rows x keys", kBlockChoices, &block_}};
+  }
+  BlockSize block() const override { return parse_block(block_); }
+  About about() const override {
+    return {"the common baseline; mean pooling of PBS-Attn (arXiv 2510.21270), authors' code at 8ce8e02, unpermuted",
+            "softmax over a query block's causal tiles of mean query . mean key",
+            "the fewest tiles that reach top_p, the crossing one included; block 0 and the diagonal in addition",
+            "a short last block divides by the tokens it has"};
+  }
+
+  void select(const HostProblem& p, MaskView mask) const override {
+    const BlockGrid& grid = mask.grid;
+    for (int head = 0; head < mask.heads; ++head) {
+      std::vector<float> mass = pooled_logits(p, head, grid, cpu::mean_pool);
+      block_causal_softmax(mass, grid);
+      for (int qb = 0; qb < grid.q_blocks(); ++qb) {
+        keep_forced({.sink = 1, .local = 1}, head, qb, mask);
+        keep_mass({&mass[std::size_t(qb) * grid.k_blocks()], std::size_t(grid.causal_end(qb))}, head, qb, mask);
+      }
+    }
+  }
+
+ private:
+  /// mass [causal blocks] of one query block; of equals the lower index goes first.
+  void keep_mass(std::span<const float> mass, int head, int q_block, MaskView mask) const {
+    if (top_p_[head] >= 1) return mask.keep_range(head, q_block, 0, int(mass.size()));  // whatever the sum rounds to
+    std::vector<int> order(mass.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order, [&](int a, int b) { return mass[a] > mass[b]; });
+    double sum = 0;
+    for (std::size_t i = 0; i < order.size() && sum < top_p_[head]; ++i) {
+      mask.keep(head, q_block, order[i]);
+      sum += mass[order[i]];
+    }
+  }
+};
+
+SALEBENCH_METHOD(BlockTopp, "block_topp", 1, "block top-p on mean-pooled queries and keys");
+
+}  // namespace salebench
