@@ -1,0 +1,51 @@
+// MoBA's gate (arXiv 2502.13189), training-free: each query token keeps its own key block and, of the blocks before it,
+// those whose mean key has the largest product with the query, topk blocks in all.
+//   gate(i, c) = q_i . mean of K block c, unscaled; own block +inf, later ones -inf.
+// Deviations: models are trained with this gate, which is put here on models that were not; means are over RoPE'd keys
+// in float32; of equal gates the lower block wins.
+#include "core/registry.h"
+#include "kernels/cpu/pooling.h"
+#include "methods/budget.h"
+
+namespace salebench {
+
+class Moba : public Method {
+  Knob topk_{.value = 3};
+  int keys_ = 512;
+
+ public:
+  Params params() override {
+    return {{"topk", "key blocks that a query keeps, its own included", 1, 1 << 16, &topk_},
+            calibration_file("topks", &topk_),
+            {"block", "keys of a block", 1, 1 << 16, &keys_}};
+  }
+  BlockSize block() const override { return {1, keys_}; }
+  About about() const override {
+    return {"MoBA (arXiv 2502.13189), authors' code at 61e456b", "each query . mean key of a block",
+            "a query's own block and its best earlier ones, topk in all, token by token",
+            "training-free: on models that were not trained with it"};
+  }
+
+  void check(const Shape&, bool causal) const override {
+    if (!causal) throw Unsupported("moba is defined for causal attention only");
+  }
+
+  void select(const HostProblem& p, MaskView mask) const override {
+    const int dim = p.shape.head_dim;
+    for (int head = 0; head < mask.heads; ++head) {
+      const std::vector<float> means = cpu::mean_pool(p.k_of(head), p.shape.kv_len, dim, keys_);
+#pragma omp parallel for schedule(dynamic, 64)
+      for (int row = 0; row < p.shape.q_len; ++row) {
+        const float* const q = p.q_head(head) + std::size_t(row) * dim;
+        std::vector<float> gate(mask.grid.causal_end(row));
+        for (std::size_t kb = 0; kb < gate.size(); ++kb)
+          for (int d = 0; d < dim; ++d) gate[kb] += q[d] * means[kb * dim + d];
+        keep_most(gate, int(topk_[head]), {.sink = 0, .local = 1}, head, row, mask);
+      }
+    }
+  }
+};
+
+SALEBENCH_METHOD(Moba, "moba", 1, "MoBA's gate: per query token, top-k key blocks by mean key");
+
+}  // namespace salebench
