@@ -1,0 +1,95 @@
+// Figures of an independent implementation on the bundled capture, and plain properties, of the static patterns and of
+// the methods that score whole blocks of keys.
+#include <gtest/gtest.h>
+
+#include "tests/problems.h"
+#include "tests/sample.h"
+
+namespace salebench {
+namespace {
+
+struct Answer {
+  const char* method;
+  ParamValues values;
+  double density, recall;  // means over the three heads
+};
+
+// Without it gtest prints bytes.
+void PrintTo(const Answer& answer, std::ostream* out) {
+  *out << answer.method << " " << param_text(answer.values);
+}
+
+class BlockAnswers : public testing::TestWithParam<Answer> {};
+
+TEST_P(BlockAnswers, DensityAndRecall) {
+  const Answer& answer = GetParam();
+  const ProblemAccuracy a = sample_accuracy(select_mask(sample_problem(), answer.method, answer.values));
+  double density = 0, recall = 0;
+  for (const Accuracy& head : a.heads) density += head.density / 3, recall += head.recall_mean / 3;
+  EXPECT_NEAR(density, answer.density, 0.003 * answer.density);
+  EXPECT_NEAR(recall, answer.recall, 5e-4);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Layer17, BlockAnswers,
+    testing::Values(Answer{"block_topk", {{"budget", "0.1"}, {"sink", "0"}}, 0.1002, 0.3546},
+                    Answer{"block_topk", {{"budget", "0.1"}, {"sink", "0"}, {"pool", "max"}}, 0.10021, 0.16771},
+                    Answer{"block_topk", {{"budget", "0.1"}, {"sink", "1"}, {"scope", "global"}}, 0.09313, 0.83946},
+                    Answer{"block_topp", {{"top_p", "0.9"}}, 0.31193, 0.95372},
+                    Answer{"quest", {{"budget", "0.1"}, {"reduce", "max"}}, 0.09508, 0.45013},
+                    Answer{"quest", {{"budget", "0.1"}, {"reduce", "mean"}}, 0.09508, 0.68601},
+                    Answer{"moba", {{"topk", "3"}, {"block", "512"}}, 0.28915, 0.54551},
+                    Answer{"streaming", {{"sink", "128"}, {"local", "1024"}}, 0.2615, 0.9238},
+                    Answer{"a_shape", {}, 0.74997, 0.99167},
+                    Answer{"tri_shape", {{"n_local", "1024"}}, 0.28229, 0.92550}));
+
+/// The mask of one of the two selections on a small problem.
+BlockMask select_small(const ProblemTensors& p, const std::string& name, const ParamValues& values, bool fast) {
+  const auto method = make_method(name, values);
+  BlockMask mask(grid_of(*method, p.view()), p.shape.q_heads);
+  fast ? method->select_fast(p.view(), mask.view()) : method->select(p.view(), mask.view());
+  return mask;
+}
+
+TEST(BlockTopk, GlobalBudgetIsSpentOverTheHead) {
+  const ProblemTensors p = make_problem({2, 1, 1300, 1300, 64});  // 21 query blocks, 231 causal tiles
+  const BlockMask mask =
+      select_small(p, "block_topk", {{"scope", "global"}, {"budget", "0.3"}, {"sink", "1"}, {"local", "1"}}, true);
+  for (const int head : {0, 1}) EXPECT_EQ(count_mask(mask.view(), head).tiles, 70);  // ceil(0.3 * 231)
+}
+
+TEST(BlockTopp, OneKeepsAll) {
+  const ProblemTensors p = make_problem({1, 1, 1300, 1300, 64});
+  const MaskCounts counts = count_mask(select_small(p, "block_topp", {{"top_p", "1"}}, true).view(), 0);
+  EXPECT_EQ(counts.tiles, counts.causal_tiles);
+}
+
+TEST(Moba, OwnBlockCountsInTopk) {
+  const ProblemTensors p = make_problem({2, 1, 500, 700, 64});
+  const BlockMask owner = select_small(p, "moba", {{"topk", "3"}, {"block", "64"}}, true);
+  const ConstMaskView mask = owner.view();
+  for (int row = 0; row < 500; ++row) {
+    const int own = (200 + row) / 64;
+    int kept = 0;
+    for (int kb = 0; kb <= own; ++kb) kept += mask.kept(1, row, kb);
+    EXPECT_EQ(kept, std::min(3, own + 1)) << "row " << row;
+    EXPECT_TRUE(mask.kept(1, row, own)) << "row " << row;
+  }
+}
+
+TEST(Quest, MeanBoundIsTheBoundOfTheMean) {
+  const ProblemTensors p = make_problem({4, 2, 333, 1297, 80});
+  const ParamValues values = {{"reduce", "mean"}, {"page", "24"}};
+  const BlockMask plain = select_small(p, "quest", values, false), fast = select_small(p, "quest", values, true);
+  EXPECT_TRUE(std::ranges::equal(plain.bits(), fast.bits()));
+}
+
+TEST(Random, LargerDensityKeepsASuperset) {
+  const ProblemTensors p = make_problem({1, 1, 1300, 1300, 64});
+  const BlockMask few = select_small(p, "random", {{"density", "0.2"}}, true);
+  const BlockMask many = select_small(p, "random", {{"density", "0.5"}}, true);
+  for (std::size_t i = 0; i < few.bits().size(); ++i) EXPECT_EQ(few.bits()[i] & ~many.bits()[i], 0u);
+}
+
+}  // namespace
+}  // namespace salebench
