@@ -1,0 +1,115 @@
+// XAttention (arXiv 2503.16428): the score of S x S tokens is the sum along their antidiagonal; each 128-row block
+// keeps the heaviest key blocks of the softmax of those scores until they hold a share tau of it.
+//   A_ij = sum over t < S of q_{S i + S - 1 - t} . k_{S j + t}, softmax(scale / S * A) over j <= i, summed by block.
+// Key block 0 and the diagonal are kept first and count; the block that crosses tau is kept. Defaults: S 8, tau 0.9.
+// Deviations: float32 where the authors round the map to 16 bits, and two bugs of theirs are left out: their first
+// chunk forgets to count key block 0, and their PyTorch path loses earlier keys if no padding is needed. Groups of S
+// queries start at the chunk's first row where q_len < kv_len, and see the group of keys that their last token is in.
+#include "core/registry.h"
+#include "kernels/cpu/antidiagonal.h"
+#include "methods/budget.h"
+
+namespace salebench {
+namespace {
+
+constexpr int kBlock = 128;
+
+}  // namespace
+
+class Xattention : public Method {
+  Knob tau_{.value = 0.9};
+  std::string stride_ = "8";
+
+ public:
+  Params params() override {
+    return {
+        {"tau", "share of a query block's estimated attention that is kept", 0.0, 1.0, &tau_},
+        calibration_file("taus", &tau_),
+        {"stride", "tokens whose products are summed along an antidiagonal", {"4", "8", "16", "32", "64"}, &stride_}};
+  }
+  BlockSize block() const override { return {kBlock, kBlock}; }
+  About about() const override {
+    return {"XAttention (arXiv 2503.16428), authors' code at e379887",
+            "softmax of the sums of q . k along antidiagonals of S x S tokens, over the whole map",
+            "the heaviest tiles of each query block up to a share tau, key block 0 and the diagonal first",
+            "float32 map instead of 16 bits; key block 0 counts in every row, which their first chunk forgets; in "
+            "chunked prefill groups of queries start at the chunk"};
+  }
+  void check(const Shape&, bool causal) const override {
+    if (!causal) throw Unsupported("xattention is evaluated for causal attention only");
+  }
+
+  void select(const HostProblem& p, MaskView mask) const override {
+    for (int head = 0; head < mask.heads; ++head) keep_heaviest(plain_mass(p, head, mask.grid), head, mask);
+  }
+
+  void select_fast(const HostProblem& p, MaskView mask) const override {
+    const std::vector<cpu::PackedHead> keys = cpu::pack_strided_keys(p, stride());
+    for (int head = 0; head < mask.heads; ++head)
+      keep_heaviest(cpu::antidiagonal_mass(p, keys[p.shape.kv_head_of(head)], head, stride(), mask.grid), head, mask);
+  }
+
+ private:
+  int stride() const { return std::stoi(stride_); }
+
+  /// Estimated attention of the tiles of one head, [q_blocks, k_blocks].
+  std::vector<float> plain_mass(const HostProblem& p, int head, const BlockGrid& grid) const {
+    const int s = stride();
+    const int rows = (p.shape.q_len + s - 1) / s, columns = (p.shape.kv_len + s - 1) / s;
+    const int first = (p.shape.offset() + s - 1) / s;  // the strided key that strided row 0 sees last
+    std::vector<float> mass(std::size_t(grid.q_blocks()) * grid.k_blocks());
+    for (int i = 0; i < rows; ++i) {
+      std::vector<double> weight(std::min(columns, first + i + 1));
+      for (int j = 0; j < int(weight.size()); ++j) weight[j] = p.scale / s * antidiagonal(p, head, s, i, j);
+      const double most = *std::ranges::max_element(weight);
+      double sum = 0;
+      for (double& w : weight) sum += w = std::exp(w - most);
+      for (int j = 0; j < int(weight.size()); ++j)
+        mass[std::size_t(i * s / kBlock) * grid.k_blocks() + j * s / kBlock] += float(weight[j] / sum);
+    }
+    return mass;
+  }
+
+  /// Sum over the antidiagonal of strided row i and strided key j; tokens past the end count as zero.
+  static double antidiagonal(const HostProblem& p, int head, int s, int i, int j) {
+    const int dim = p.shape.head_dim;
+    double sum = 0;
+    for (int t = 0; t < s; ++t) {
+      const int row = s * i + s - 1 - t, key = s * j + t;
+      if (row >= p.shape.q_len || key >= p.shape.kv_len) continue;
+      for (int d = 0; d < dim; ++d)
+        sum += double(p.q_head(head)[std::size_t(row) * dim + d]) * p.k_of(head)[std::size_t(key) * dim + d];
+    }
+    return sum;
+  }
+
+  /// Keeps key block 0 and the diagonal of each query block, then its heaviest others while the sum of those before is
+  /// below tau x the row's total.
+  void keep_heaviest(const std::vector<float>& mass, int head, MaskView mask) const {
+    const BlockGrid& grid = mask.grid;
+    for (int qb = 0; qb < grid.q_blocks(); ++qb) {
+      const float* const row = &mass[std::size_t(qb) * grid.k_blocks()];
+      mask.keep(head, qb, 0);
+      mask.keep_range(head, qb, grid.diagonal_begin(qb), grid.diagonal_end(qb));
+      std::vector<int> rest;
+      double total = 0, sum = 0;
+      for (int kb = 0; kb < grid.causal_end(qb); ++kb) {
+        total += row[kb];
+        if (mask.kept(head, qb, kb))
+          sum += row[kb];
+        else
+          rest.push_back(kb);
+      }
+      std::ranges::stable_sort(rest, [&](int a, int b) { return row[a] > row[b]; });
+      for (const int kb : rest) {
+        if (sum >= tau_[head] * total) break;
+        mask.keep(head, qb, kb);
+        sum += row[kb];
+      }
+    }
+  }
+};
+
+SALEBENCH_METHOD(Xattention, "xattention", 1, "XAttention: antidiagonal scores, tiles up to a share of attention");
+
+}  // namespace salebench
