@@ -40,8 +40,8 @@ class Blasst : public Method {
   About about() const override {
     return {"BLASST (arXiv 2512.12087), skip softmax of TensorRT-LLM and FlashInfer",
             "every exact logit: QK of all tiles is computed",
-            "tiles with a logit within ln(kv_len / scale) of its "
-            "row's running maximum; decided inside attention, before exp, V and PV",
+            "tiles with a logit within ln(kv_len / scale) of its row's running maximum; decided inside attention, "
+            "before exp, V and PV",
             "float32; lambda capped at 1; one vote a tile, where the authors' Hopper kernel has one for 64 rows"};
   }
   std::string remark(const Shape& shape) const override {

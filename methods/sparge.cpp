@@ -1,14 +1,16 @@
 // SpargeAttn (arXiv 2502.18137): mean-pooled scores decide where a block's tokens are alike, and all else is kept.
 //   Q blocks of 128 and K blocks of 64 (K less its token mean) are alike if the mean cosine over all pairs of their
 //   tokens, ||mean of unit vectors||^2, exceeds simthreshd1. A block that is not keeps its whole row or column.
-//   Over the others: P = softmax(mean q . mean k * scale) of each row, and of its tiles, best first,
+//   Over the others: P = softmax(mean q . mean k * scale) of each row, and of its tiles, best first and at least one,
 //     topk: floor(budget * key blocks of the whole row width);  cdf: those whose running sum of P stays <= budget.
 // Defaults are those of the authors' topk call, which their README recommends: simthreshd1 -0.1, topk 0.5. Their cdf
 // call has simthreshd1 0.6, cdf 0.98. The diagonal is not forced. Second stage (pv_threshold, in their calls 50, which
-// is as good as off): 32 rows skip a kept tile if no score there comes within pv_threshold (log2) of its row's maximum.
+// is as good as off): 32 rows skip a kept tile if no score there comes within pv_threshold (log2) of its row's maximum;
+// the last two listed tiles, which the diagonal may cross, are never skipped.
 // Deviations: exact float32 QK and PV where the authors' kernels have int8 and fp8 or fp16; similarity from float32 and
 // not 16-bit unit vectors; every row keeps its causal limit, where their sage2 calls leave diagonal tiles unmasked. As
-// in their code, a partial block is 0/0 and so not alike, and rows may be left without any key.
+// in their code, a partial block is 0/0 and so not alike, and rows may be left without any key. Their Hopper kernel has
+// blocks of 64 x 128 instead.
 #include <cmath>
 #include <numeric>
 
