@@ -42,13 +42,15 @@ class BlockTopk : public Method {
 
   void select(const HostProblem& p, MaskView mask) const override {
     const BlockGrid& grid = mask.grid;
+    const PooledMap map(p, grid, pool_ == "mean" ? cpu::mean_pool : cpu::max_pool);
     for (int head = 0; head < mask.heads; ++head) {
-      std::vector<float> score = pooled_logits(p, head, grid, pool_ == "mean" ? cpu::mean_pool : cpu::max_pool);
+      std::vector<float> score = map.logits(head);
       if (scope_ == "global") {
         block_causal_softmax(score, grid);
         keep_best_of_head(score, head, mask);
         continue;
       }
+#pragma omp parallel for schedule(dynamic)
       for (int qb = 0; qb < grid.q_blocks(); ++qb)
         keep_best(std::span(score).subspan(std::size_t(qb) * grid.k_blocks()), budget_[head], {sink_, local_}, head, qb,
                   mask);

@@ -31,9 +31,11 @@ class BlockTopp : public Method {
 
   void select(const HostProblem& p, MaskView mask) const override {
     const BlockGrid& grid = mask.grid;
+    const PooledMap map(p, grid, cpu::mean_pool);
     for (int head = 0; head < mask.heads; ++head) {
-      std::vector<float> mass = pooled_logits(p, head, grid, cpu::mean_pool);
+      std::vector<float> mass = map.logits(head);
       block_causal_softmax(mass, grid);
+#pragma omp parallel for schedule(dynamic)
       for (int qb = 0; qb < grid.q_blocks(); ++qb) {
         keep_forced({.sink = 1, .local = 1}, head, qb, mask);
         keep_mass({&mass[std::size_t(qb) * grid.k_blocks()], std::size_t(grid.causal_end(qb))}, head, qb, mask);

@@ -32,8 +32,11 @@ class Moba : public Method {
 
   void select(const HostProblem& p, MaskView mask) const override {
     const int dim = p.shape.head_dim;
+    std::vector<std::vector<float>> means_of;  // [kv_heads] of [k_blocks, head_dim]
+    for (int h = 0; h < p.shape.kv_heads; ++h)
+      means_of.push_back(cpu::mean_pool(p.k_head(h), p.shape.kv_len, dim, keys_));
     for (int head = 0; head < mask.heads; ++head) {
-      const std::vector<float> means = cpu::mean_pool(p.k_of(head), p.shape.kv_len, dim, keys_);
+      const std::vector<float>& means = means_of[p.shape.kv_head_of(head)];
 #pragma omp parallel for schedule(dynamic, 64)
       for (int row = 0; row < p.shape.q_len; ++row) {
         const float* const q = p.q_head(head) + std::size_t(row) * dim;

@@ -14,24 +14,40 @@ namespace salebench {
 /// cpu::mean_pool or cpu::max_pool.
 using Pool = std::vector<float> (*)(const float* x, int rows, int dim, int block);
 
-/// scale * (pooled query . pooled key) of each causal tile of a head: [q_blocks, k_blocks], 0 beyond the causal limit.
-inline std::vector<float> pooled_logits(const HostProblem& p, int head, const BlockGrid& grid, Pool pool) {
-  const int dim = p.shape.head_dim;
-  const std::vector<float> queries = pool(p.q_head(head), p.shape.q_len, dim, grid.block.q);  // [q_blocks, head_dim]
-  const std::vector<float> keys = pool(p.k_of(head), p.shape.kv_len, dim, grid.block.k);      // [k_blocks, head_dim]
-  std::vector<float> logits(std::size_t(grid.q_blocks()) * grid.k_blocks());
+/// The map of one problem.
+class PooledMap {
+ public:
+  PooledMap(const HostProblem& p, const BlockGrid& grid, Pool pool) : p_(p), grid_(grid), pool_(pool) {
+    for (int h = 0; h < p.shape.kv_heads; ++h)
+      keys_.push_back(pool(p.k_head(h), p.shape.kv_len, p.shape.head_dim, grid.block.k));
+  }
+
+  /// scale * (pooled query . pooled key) of each causal tile of a query head: [q_blocks, k_blocks], 0 elsewhere.
+  std::vector<float> logits(int head) const {
+    const int dim = p_.shape.head_dim;
+    const std::vector<float> queries = pool_(p_.q_head(head), p_.shape.q_len, dim, grid_.block.q);
+    const std::vector<float>& keys = keys_[p_.shape.kv_head_of(head)];
+    std::vector<float> logits(std::size_t(grid_.q_blocks()) * grid_.k_blocks());
 #pragma omp parallel for schedule(dynamic)
-  for (int qb = 0; qb < grid.q_blocks(); ++qb)
-    for (int kb = 0; kb < grid.causal_end(qb); ++kb) {
-      float dot = 0;
-      for (int d = 0; d < dim; ++d) dot += queries[std::size_t(qb) * dim + d] * keys[std::size_t(kb) * dim + d];
-      logits[std::size_t(qb) * grid.k_blocks() + kb] = p.scale * dot;
-    }
-  return logits;
-}
+    for (int qb = 0; qb < grid_.q_blocks(); ++qb)
+      for (int kb = 0; kb < grid_.causal_end(qb); ++kb) {
+        float dot = 0;
+        for (int d = 0; d < dim; ++d) dot += queries[std::size_t(qb) * dim + d] * keys[std::size_t(kb) * dim + d];
+        logits[std::size_t(qb) * grid_.k_blocks() + kb] = p_.scale * dot;
+      }
+    return logits;
+  }
+
+ private:
+  HostProblem p_;
+  BlockGrid grid_;
+  Pool pool_;
+  std::vector<std::vector<float>> keys_;  // [kv_heads] of [k_blocks, head_dim]
+};
 
 /// Softmax of each query block's logits over its causal tiles, in place. logits [q_blocks, k_blocks].
 inline void block_causal_softmax(std::vector<float>& logits, const BlockGrid& grid) {
+#pragma omp parallel for schedule(dynamic)
   for (int qb = 0; qb < grid.q_blocks(); ++qb) {
     const auto row = std::span(logits).subspan(std::size_t(qb) * grid.k_blocks(), std::size_t(grid.causal_end(qb)));
     const float most = *std::ranges::max_element(row);
