@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include "core/reference.h"
+#include "kernels/cpu/antidiagonal.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/block_scores.h"
 #include "kernels/cpu/pooling.h"
 #include "kernels/cpu/simd.h"
+#include "methods/last_queries.h"
 #include "tests/problems.h"
 
 namespace salebench {
@@ -107,6 +109,55 @@ TEST_P(Kernels, BlockMass) {
       cpu::dense_attention(p.view(), dense.view());
       const auto mass = cpu::block_mass(p.view(), dense.lse, grid);
       EXPECT_LE(relative_l2(mass, reference_block_mass(p.view(), reference_attention(p.view()).lse, grid)), kTolerance);
+    }
+}
+
+TEST_P(Kernels, LineSums) {
+  for (const Shape& shape : {Shape{1, 1, 1, 1, 64}, Shape{4, 2, 129, 129, 80}, Shape{2, 1, 65, 1000, 256}})
+    for (const int rows : {1, 100}) {
+      SCOPED_TRACE(shape_text(shape) + " rows " + std::to_string(rows));
+      const ProblemTensors p = make_problem(shape);
+      const auto sums = cpu::line_sums(p.view(), rows);
+      for (int head = 0; head < shape.q_heads; ++head) {
+        const cpu::LineSums plain = plain_line_sums(p.view(), head, rows);
+        EXPECT_LE(relative_l2(sums[head].column, plain.column), kTolerance);
+        EXPECT_LE(relative_l2(sums[head].offset, plain.offset), kTolerance);
+      }
+    }
+}
+
+/// The attention problem between strides of tokens that XAttention estimates with.
+ProblemTensors strided_problem(const ProblemTensors& p, int stride) {
+  ProblemTensors strided = p;
+  strided.shape.q_len /= stride, strided.shape.kv_len /= stride, strided.shape.head_dim *= stride;
+  strided.scale /= float(stride);
+  const int dim = p.shape.head_dim;
+  for (int token = 0; token < p.shape.q_heads * p.shape.q_len; ++token)
+    std::copy_n(&p.q[std::size_t(token) * dim], dim,
+                &strided.q[std::size_t(token / stride * stride + stride - 1 - token % stride) * dim]);
+  return strided;
+}
+
+TEST_P(Kernels, AntidiagonalMass) {
+  for (const Shape& shape : {Shape{2, 1, 256, 256, 16}, Shape{2, 2, 384, 1024, 33}, Shape{1, 1, 64, 192, 64}})
+    for (const int stride : {1, 8, 64}) {
+      SCOPED_TRACE(shape_text(shape) + " stride " + std::to_string(stride));
+      const ProblemTensors p = make_problem(shape), strided = strided_problem(p, stride);
+      const BlockGrid grid{{128, 128}, shape.q_len, shape.kv_len, true, {}};
+      const BlockGrid strided_grid{{128 / stride, 128 / stride}, strided.shape.q_len, strided.shape.kv_len, true, {}};
+      auto exact = reference_block_mass(strided.view(), reference_attention(strided.view()).lse, strided_grid);
+      const std::size_t row_size = grid.k_blocks();
+      for (std::size_t i = 0; i < exact.size(); ++i) {  // from means to sums over rows
+        const int qb = int(i / row_size) % grid.q_blocks();
+        exact[i] *= strided_grid.q_end(qb) - strided_grid.q_begin(qb);
+      }
+      const auto keys = cpu::pack_strided_keys(p.view(), stride);
+      std::vector<float> mass;
+      for (int head = 0; head < shape.q_heads; ++head) {
+        const auto of_head = cpu::antidiagonal_mass(p.view(), keys[shape.kv_head_of(head)], head, stride, grid);
+        mass.insert(mass.end(), of_head.begin(), of_head.end());
+      }
+      EXPECT_LE(relative_l2(mass, exact), kTolerance);
     }
 }
 
