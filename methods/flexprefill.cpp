@@ -1,10 +1,13 @@
 // FlexPrefill (arXiv 2502.20766): as many 128-key columns and 128-wide diagonals as the attention of the last 128
 // queries needs to reach `gamma`, head by head. A head whose block means predict that attention well (Jensen-Shannon
 // distance below tau) is query-aware: the least budget of lines, and the tiles that pooled attention needs for gamma.
+//
 // Defaults: gamma 0.9, tau 0.1, at least 1024 tokens of each kind of line, dense up to that length.
-// As in the authors' code: gamma counts single keys and distances, in units of 128; diagonals are grouped from the
-// longest distance on, so that the nearest group is the short one unless 128 divides kv_len; and group s stands for
-// tiles s blocks before the diagonal, though its distances reach one block further.
+//
+// As in the authors' code: gamma counts single keys and distances, in units of 128. Diagonals are grouped from the
+// longest distance on, so unless 128 divides kv_len the nearest group is a short one. Group s stands for the tiles s
+// blocks before the diagonal, though its distances reach one block further.
+//
 // Deviations: float32 where they use bfloat16; ties go to the lower index; chunked prefill (q_len < kv_len).
 #include <limits>
 

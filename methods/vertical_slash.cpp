@@ -1,10 +1,13 @@
 // MInference (arXiv 2407.02490), vertical-slash: the attention of the last 64 queries, summed along columns and along
 // diagonals, says which single keys all rows read and at which distances from its own token a row reads.
 // The masks are those that the authors' index builder makes for its 64-row kernel: a distance is a range of 64 keys
-// that no grid aligns, ranges that meet are joined in steps of 64, and columns fill the gaps between them. Defaults:
-// their fallback (1000 columns, 6096 distances); the forced 30 columns and 100 distances are inside. Deviations:
-// `scale` multiplies both sizes, for one scalar to trade density for error; where fewer than 100 distances are asked
-// for, theirs keeps any of the forced ones and this the nearest; chunked prefill (q_len < kv_len).
+// that no grid aligns, ranges that meet are joined in steps of 64, and columns fill the gaps between them.
+//
+// Defaults: their fallback (1000 columns, 6096 distances); the forced 30 columns and 100 distances are inside.
+//
+// Deviations: `scale` multiplies both sizes, for one scalar to trade density for error (joined ranges do not nest, so
+// a larger one can lose single keys: up to 1e-4 of all pairs). Where fewer than 100 distances are asked for, theirs
+// keeps any of the forced ones and this the nearest. Chunked prefill (q_len < kv_len).
 #include "core/registry.h"
 #include "methods/last_queries.h"
 

@@ -1,10 +1,13 @@
 // XAttention (arXiv 2503.16428): the score of S x S tokens is the sum along their antidiagonal; each 128-row block
 // keeps the heaviest key blocks of the softmax of those scores until they hold a share tau of it.
+//
 //   A_ij = sum over t < S of q_{S i + S - 1 - t} . k_{S j + t}, softmax(scale / S * A) over j <= i, summed by block.
+//
 // Key block 0 and the diagonal are kept first and count; the block that crosses tau is kept. Defaults: S 8, tau 0.9.
+//
 // Deviations: float32 where the authors round the map to 16 bits, and two bugs of theirs are left out: their first
-// chunk forgets to count key block 0, and their PyTorch path loses earlier keys if no padding is needed. Groups of S
-// queries start at the chunk's first row where q_len < kv_len, and see the group of keys that their last token is in.
+// chunk forgets to count key block 0, and their PyTorch path loses earlier keys if no padding is needed. Where
+// q_len < kv_len, groups of S queries start at the first query, and see the group of keys that their last token is in.
 #include "core/registry.h"
 #include "kernels/cpu/antidiagonal.h"
 #include "methods/budget.h"
