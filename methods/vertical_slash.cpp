@@ -51,20 +51,22 @@ class VerticalSlash : public Method {
   }
 
   void select(const HostProblem& p, MaskView mask) const override {
-    for (int head = 0; head < mask.heads; ++head) keep_lines(plain_line_sums(p, head, last_q_), head, mask);
+    std::vector<cpu::LineSums> sums;
+    for (int head = 0; head < mask.heads; ++head) sums.push_back(plain_line_sums(p, head, last_q_));
+    keep_lines(sums, mask);
   }
 
-  void select_fast(const HostProblem& p, MaskView mask) const override {
-    const std::vector<cpu::LineSums> sums = cpu::line_sums(p, last_q_);
-    for (int head = 0; head < mask.heads; ++head) keep_lines(sums[head], head, mask);
-  }
+  void select_fast(const HostProblem& p, MaskView mask) const override { keep_lines(cpu::line_sums(p, last_q_), mask); }
 
  private:
-  void keep_lines(const cpu::LineSums& sums, int head, MaskView mask) const {
-    const std::vector<int> columns = strongest(sums.column, std::max(kLeastColumns, scaled(vertical_, head)), sink_);
-    const std::vector<int> offsets = strongest(sums.offset, std::max(kLeastOffsets, scaled(slash_, head)), local_);
+  /// sums is [q_heads].
+  void keep_lines(const std::vector<cpu::LineSums>& sums, MaskView mask) const {
 #pragma omp parallel for schedule(dynamic)
-    for (int qb = mask.grid.q_blocks() - 1; qb >= 0; --qb) keep_block(columns, offsets, head, qb, mask);
+    for (int head = 0; head < mask.heads; ++head) {
+      const auto columns = strongest(sums[head].column, std::max(kLeastColumns, scaled(vertical_, head)), sink_);
+      const auto offsets = strongest(sums[head].offset, std::max(kLeastOffsets, scaled(slash_, head)), local_);
+      for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) keep_block(columns, offsets, head, qb, mask);
+    }
   }
 
   /// The authors' merge, from the longest distance to the shortest. Ends of ranges count from the end of the block of

@@ -43,24 +43,25 @@ class Xattention : public Method {
   }
 
   void select(const HostProblem& p, MaskView mask) const override {
-    for (int head = 0; head < mask.heads; ++head) keep_heaviest(plain_mass(p, head, mask.grid), head, mask);
+    std::vector<float> mass;  // estimated attention of tiles, [q_heads, q_blocks, k_blocks]
+    for (int head = 0; head < mask.heads; ++head) add_plain_mass(p, head, mask.grid, mass);
+    keep_heaviest(mass, mask);
   }
 
   void select_fast(const HostProblem& p, MaskView mask) const override {
-    const std::vector<cpu::PackedHead> keys = cpu::pack_strided_keys(p, stride());
-    for (int head = 0; head < mask.heads; ++head)
-      keep_heaviest(cpu::antidiagonal_mass(p, keys[p.shape.kv_head_of(head)], head, stride(), mask.grid), head, mask);
+    keep_heaviest(cpu::antidiagonal_mass(p, stride(), mask.grid), mask);
   }
 
  private:
   int stride() const { return std::stoi(stride_); }
 
-  /// Estimated attention of the tiles of one head, [q_blocks, k_blocks].
-  std::vector<float> plain_mass(const HostProblem& p, int head, const BlockGrid& grid) const {
+  /// Appends the tiles of one head, [q_blocks, k_blocks].
+  void add_plain_mass(const HostProblem& p, int head, const BlockGrid& grid, std::vector<float>& mass) const {
     const int s = stride();
     const int rows = (p.shape.q_len + s - 1) / s, columns = (p.shape.kv_len + s - 1) / s;
     const int first = (p.shape.offset() + s - 1) / s;  // the strided key that strided row 0 sees last
-    std::vector<float> mass(std::size_t(grid.q_blocks()) * grid.k_blocks());
+    const std::size_t head_begin = mass.size();
+    mass.resize(head_begin + std::size_t(grid.q_blocks()) * grid.k_blocks());
     for (int i = 0; i < rows; ++i) {
       std::vector<double> weight(std::min(columns, first + i + 1));
       for (int j = 0; j < int(weight.size()); ++j) weight[j] = p.scale / s * antidiagonal(p, head, s, i, j);
@@ -68,9 +69,8 @@ class Xattention : public Method {
       double sum = 0;
       for (double& w : weight) sum += w = std::exp(w - most);
       for (int j = 0; j < int(weight.size()); ++j)
-        mass[std::size_t(i * s / kBlock) * grid.k_blocks() + j * s / kBlock] += float(weight[j] / sum);
+        mass[head_begin + std::size_t(i * s / kBlock) * grid.k_blocks() + j * s / kBlock] += float(weight[j] / sum);
     }
-    return mass;
   }
 
   /// Sum over the antidiagonal of strided row i and strided key j; tokens past the end count as zero.
@@ -86,29 +86,35 @@ class Xattention : public Method {
     return sum;
   }
 
-  /// Keeps key block 0 and the diagonal of each query block, then its heaviest others while the sum of those before is
-  /// below tau x the row's total.
-  void keep_heaviest(const std::vector<float>& mass, int head, MaskView mask) const {
+  /// mass is [q_heads, q_blocks, k_blocks].
+  void keep_heaviest(const std::vector<float>& mass, MaskView mask) const {
     const BlockGrid& grid = mask.grid;
-    for (int qb = 0; qb < grid.q_blocks(); ++qb) {
-      const float* const row = &mass[std::size_t(qb) * grid.k_blocks()];
-      mask.keep(head, qb, 0);
-      mask.keep_range(head, qb, grid.diagonal_begin(qb), grid.diagonal_end(qb));
-      std::vector<int> rest;
-      double total = 0, sum = 0;
-      for (int kb = 0; kb < grid.causal_end(qb); ++kb) {
-        total += row[kb];
-        if (mask.kept(head, qb, kb))
-          sum += row[kb];
-        else
-          rest.push_back(kb);
-      }
-      std::ranges::stable_sort(rest, [&](int a, int b) { return row[a] > row[b]; });
-      for (const int kb : rest) {
-        if (sum >= tau_[head] * total) break;
-        mask.keep(head, qb, kb);
-        sum += row[kb];
-      }
+#pragma omp parallel for collapse(2) schedule(dynamic)
+    for (int head = 0; head < mask.heads; ++head)
+      for (int qb = 0; qb < grid.q_blocks(); ++qb)
+        keep_row(&mass[(std::size_t(head) * grid.q_blocks() + qb) * grid.k_blocks()], head, qb, mask);
+  }
+
+  /// Keeps key block 0 and the diagonal, then the heaviest others while the sum of those before is below tau x the
+  /// row's total.
+  void keep_row(const float* mass, int head, int qb, MaskView mask) const {
+    const BlockGrid& grid = mask.grid;
+    mask.keep(head, qb, 0);
+    mask.keep_range(head, qb, grid.diagonal_begin(qb), grid.diagonal_end(qb));
+    std::vector<int> rest;
+    double total = 0, sum = 0;
+    for (int kb = 0; kb < grid.causal_end(qb); ++kb) {
+      total += mass[kb];
+      if (mask.kept(head, qb, kb))
+        sum += mass[kb];
+      else
+        rest.push_back(kb);
+    }
+    std::ranges::stable_sort(rest, [&](int a, int b) { return mass[a] > mass[b]; });
+    for (const int kb : rest) {
+      if (sum >= tau_[head] * total) break;
+      mask.keep(head, qb, kb);
+      sum += mass[kb];
     }
   }
 };
