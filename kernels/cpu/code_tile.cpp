@@ -94,6 +94,7 @@ struct KeyColumns {
 
 /// Whether any of kBlockRows rows reaches its threshold in 2 vectors of keys.
 /// limit[r] = threshold / q_scale; inverse[r] = 1 / q_scale.
+template <ScaleGroups kGroups>
 HWY_INLINE bool rows_reach(const std::int32_t* queries, int quads, const KeyColumns& keys, const float* limit,
                            const float* inverse) {
   const FloatTag d;
@@ -118,45 +119,75 @@ HWY_INLINE bool rows_reach(const std::int32_t* queries, int quads, const KeyColu
   for (int v = 0; v < 2; ++v) {
     const FloatVec bias = hn::LoadU(d, keys.bias + v * lanes), scale = hn::LoadU(d, keys.scales + v * lanes);
     for (int r = 0; r < kBlockRows; ++r) {
-      const IntVec rounded_bias = hn::NearestInt(hn::Mul(bias, hn::Set(d, inverse[r])));
-      const FloatVec logit = hn::Mul(hn::ConvertTo(d, hn::Add(sum[r][v], rounded_bias)), scale);
+      const FloatVec scaled_bias = hn::Mul(bias, hn::Set(d, inverse[r]));
+      FloatVec logit;
+      if constexpr (kGroups == ScaleGroups::thread)
+        logit = hn::Mul(hn::ConvertTo(d, hn::Add(sum[r][v], hn::NearestInt(scaled_bias))), scale);
+      else
+        logit = hn::MulAdd(hn::ConvertTo(d, sum[r][v]), scale, scaled_bias);
       any = hn::Or(any, hn::Ge(logit, hn::Set(d, limit[r])));
     }
   }
   return !hn::AllFalse(d, any);
 }
 
-void CodesReach(const CodeTask& task, int begin, int end, CodeWorkspace& work, std::vector<bool>& reached) {
-  const SaleCodes& codes = *task.codes;
-  const int padded = round_up(task.rows, kRowStep), row_words = codes.quads * kQuadWords;
-  const int lanes = int(hn::Lanes(FloatTag()));
+/// A row tile as rows_reach reads it.
+struct RowSide {
+  const std::int32_t* words;
+  int padded;
   float limit[kRowTile], inverse[kRowTile];
-  work.queries.assign(std::size_t(padded) * row_words, 0);
-  for (int r = 0; r < padded; ++r) {
-    limit[r] = std::numeric_limits<float>::infinity();  // rows that pad the tile never reach it
-    inverse[r] = 0;
+};
+
+void prepare_rows(const CodeTask& task, CodeWorkspace& work, RowSide* rows) {
+  const SaleCodes& codes = *task.codes;
+  const int row_words = codes.quads * kQuadWords;
+  rows->padded = round_up(task.rows, kRowStep);
+  work.queries.assign(std::size_t(rows->padded) * row_words, 0);
+  rows->words = work.queries.data();
+  for (int r = 0; r < rows->padded; ++r) {
+    rows->limit[r] = std::numeric_limits<float>::infinity();  // rows that pad the tile never reach it
+    rows->inverse[r] = 0;
     if (r >= task.rows) continue;
     const std::size_t row = std::size_t(task.q_head) * task.q_len + task.row_begin + r;
     const float scale = codes.q_scale[row];
-    if (scale > 0) limit[r] = task.thresholds[r] / scale, inverse[r] = 1.0f / scale;
-    if (scale == 0 && task.thresholds[r] <= 0) limit[r] = -std::numeric_limits<float>::infinity();  // logits are all 0
+    if (scale > 0)
+      rows->limit[r] = task.thresholds[r] / scale, rows->inverse[r] = 1.0f / scale;
+    else if (codes.groups == ScaleGroups::token)  // all codes are 0, so the logit is the bias
+      rows->limit[r] = task.thresholds[r], rows->inverse[r] = 1;
+    else if (task.thresholds[r] <= 0)  // all logits are 0
+      rows->limit[r] = -std::numeric_limits<float>::infinity();
     for (int quad = 0; quad < codes.quads; ++quad)
       expand_quad(&codes.q[row * 4 * codes.quads + 4 * quad], &work.queries[r * row_words + quad * kQuadWords]);
   }
-  reached.assign(std::size_t(end - begin), false);
-  for (int panel = begin; panel < end; ++panel) {
-    const std::size_t kv = (std::size_t(task.kv_head) * codes.panels + panel) * kPanelKeys;
-    const std::size_t biased = (std::size_t(task.q_head) * codes.panels + panel) * kPanelKeys;
-    bool found = false;
-    for (int row = 0; row < padded && !found; row += kBlockRows) {
-      for (int column = 0; column < kPanelKeys && !found; column += 2 * lanes) {
-        const KeyColumns keys = {&codes.k[kv * codes.quads + column], &codes.k_sum[kv + column],
-                                 &codes.k_scale[kv + column], &codes.bias[biased + column]};
-        found = rows_reach(&work.queries[row * row_words], codes.quads, keys, limit + row, inverse + row);
-      }
+}
+
+template <ScaleGroups kGroups>
+HWY_INLINE bool panel_reaches(const CodeTask& task, const RowSide& rows, int panel) {
+  const SaleCodes& codes = *task.codes;
+  const int lanes = int(hn::Lanes(FloatTag()));
+  const std::size_t kv = (std::size_t(task.kv_head) * codes.panels + panel) * kPanelKeys;
+  const std::size_t biased = (std::size_t(task.q_head) * codes.panels + panel) * kPanelKeys;
+  for (int row = 0; row < rows.padded; row += kBlockRows)
+    for (int column = 0; column < kPanelKeys; column += 2 * lanes) {
+      const KeyColumns keys = {&codes.k[kv * codes.quads + column], &codes.k_sum[kv + column],
+                               &codes.k_scale[kv + column], &codes.bias[biased + column]};
+      const std::int32_t* words = rows.words + std::size_t(row) * codes.quads * kQuadWords;
+      if (rows_reach<kGroups>(words, codes.quads, keys, rows.limit + row, rows.inverse + row)) return true;
     }
-    reached[std::size_t(panel - begin)] = found;
-  }
+  return false;
+}
+
+void CodesReach(const CodeTask& task, int first_panel, int tile_panels, CodeWorkspace& work,
+                std::vector<bool>& reached) {
+  RowSide rows;
+  prepare_rows(task, work, &rows);
+  const bool by_thread = task.codes->groups == ScaleGroups::thread;
+  for (std::size_t tile = 0; tile < reached.size(); ++tile)
+    for (int i = 0; i < tile_panels && !reached[tile]; ++i) {
+      const int panel = first_panel + int(tile) * tile_panels + i;
+      reached[tile] = by_thread ? panel_reaches<ScaleGroups::thread>(task, rows, panel)
+                                : panel_reaches<ScaleGroups::token>(task, rows, panel);
+    }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -167,8 +198,9 @@ HWY_AFTER_NAMESPACE();
 namespace salebench::cpu {
 HWY_EXPORT(CodesReach);
 
-void codes_reach(const CodeTask& task, int begin, int end, CodeWorkspace& work, std::vector<bool>& reached) {
-  HWY_DYNAMIC_DISPATCH(CodesReach)(task, begin, end, work, reached);
+void codes_reach(const CodeTask& task, int first_panel, int tile_panels, CodeWorkspace& work,
+                 std::vector<bool>& reached) {
+  HWY_DYNAMIC_DISPATCH(CodesReach)(task, first_panel, tile_panels, work, reached);
 }
 
 }  // namespace salebench::cpu

@@ -21,7 +21,9 @@ struct CodeWorkspace {
   std::vector<std::int32_t> queries;
 };
 
-/// reached[i] becomes true if any estimated logit of panel begin + i is at least its row's threshold.
-void codes_reach(const CodeTask& task, int begin, int end, CodeWorkspace& work, std::vector<bool>& reached);
+/// reached[t] becomes true if any estimated logit of tile t is at least its row's threshold. Tile t is made of
+/// `tile_panels` panels, from first_panel + t * tile_panels on; tiles that are reached already are skipped.
+void codes_reach(const CodeTask& task, int first_panel, int tile_panels, CodeWorkspace& work,
+                 std::vector<bool>& reached);
 
 }  // namespace salebench::cpu

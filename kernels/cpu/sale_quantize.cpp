@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/fp8.h"
 #include "kernels/cpu/packed.h"
 
 namespace salebench::cpu {
 namespace {
 
-constexpr int kKeyGroups = 4;  ///< scales in a panel: keys j with equal (j mod 8) / 2 share one
 // A group of equal queries has no range; the floor keeps bias / scale within int32 for any head_dim up to 256.
 constexpr float kScaleFloor = 1e-4f;
 
@@ -28,25 +28,21 @@ std::int32_t pack_quad(const std::int8_t* codes) {
   return std::int32_t(word);
 }
 
-/// Rows i and i + 8 of each 16 share a scale.
 void quantize_queries(const HostProblem& p, int head, const std::vector<float>& mean, int levels, SaleCodes& codes) {
   const int dim = p.shape.head_dim, rows = p.shape.q_len, stride = 4 * codes.quads;
   const float* q = p.q_head(head);
-  float mean_size = 0;
-  for (const float m : mean) mean_size = std::max(mean_size, std::fabs(m));
+  const bool by_thread = codes.groups == ScaleGroups::thread;
+  const float floor = by_thread ? kScaleFloor * max_abs(mean.data(), std::vector<float>(dim).data(), dim) : 0;
+  std::vector<float> most(rows);
 #pragma omp parallel for
-  for (int first = 0; first < rows; first += 16) {
-    for (int r = first; r < std::min(rows, first + 8); ++r) {
-      const int partner = r + 8 < rows ? r + 8 : r;
-      const float most = std::max(max_abs(q + std::size_t(r) * dim, mean.data(), dim),
-                                  max_abs(q + std::size_t(partner) * dim, mean.data(), dim));
-      const float scale = std::max(most / float(levels), kScaleFloor * mean_size);
-      for (const int row : {r, partner}) {
-        const std::size_t at = std::size_t(head) * rows + row;
-        codes.q_scale[at] = scale;
-        encode(q + std::size_t(row) * dim, mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, &codes.q[at * stride]);
-      }
-    }
+  for (int row = 0; row < rows; ++row) most[row] = max_abs(q + std::size_t(row) * dim, mean.data(), dim);
+#pragma omp parallel for
+  for (int row = 0; row < rows; ++row) {
+    const int partner = by_thread && (row ^ 8) < rows ? row ^ 8 : row;
+    const float scale = std::max(std::max(most[row], most[partner]) / float(levels), floor);
+    const std::size_t at = std::size_t(head) * rows + row;
+    codes.q_scale[at] = scale;
+    encode(q + std::size_t(row) * dim, mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, &codes.q[at * stride]);
   }
 }
 
@@ -55,13 +51,14 @@ void quantize_panel(const HostProblem& p, int kv_head, int panel, int levels, Sa
   const int keys = std::min(kPanelKeys, p.shape.kv_len - first);
   const float* k = p.k_head(kv_head) + std::size_t(first) * dim;
   const std::vector<float> no_mean(dim);
-  float most[kKeyGroups] = {};
+  const auto group_of = [&](int j) { return codes.groups == ScaleGroups::thread ? j % 8 / 2 : j; };
+  float most[kPanelKeys] = {};
   for (int j = 0; j < keys; ++j)
-    most[j % 8 / 2] = std::max(most[j % 8 / 2], max_abs(k + std::size_t(j) * dim, no_mean.data(), dim));
+    most[group_of(j)] = std::max(most[group_of(j)], max_abs(k + std::size_t(j) * dim, no_mean.data(), dim));
   const std::size_t at = std::size_t(kv_head) * codes.panels * kPanelKeys + first;
   std::vector<std::int8_t> row(4 * codes.quads);
   for (int j = 0; j < keys; ++j) {
-    const float scale = most[j % 8 / 2] / float(levels);
+    const float scale = most[group_of(j)] / float(levels);
     codes.k_scale[at + j] = scale;
     encode(k + std::size_t(j) * dim, no_mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, row.data());
     std::int32_t sum = 0;
@@ -70,6 +67,23 @@ void quantize_panel(const HostProblem& p, int kv_head, int panel, int levels, Sa
     for (int quad = 0; quad < codes.quads; ++quad)
       codes.k[(at / kPanelKeys * codes.quads + quad) * kPanelKeys + j] = pack_quad(&row[4 * quad]);
   }
+}
+
+/// out[j] = mean . k_j for all keys of a query head's KV head.
+void mean_logits(const HostProblem& p, int head, const std::vector<float>& mean, float* out) {
+  const int dim = p.shape.head_dim;
+  const float* k = p.k_of(head);
+#pragma omp parallel for
+  for (int j = 0; j < p.shape.kv_len; ++j) {
+    float dot = 0;
+    for (int d = 0; d < dim; ++d) dot += mean[d] * k[std::size_t(j) * dim + d];
+    out[j] = dot;
+  }
+}
+
+std::vector<float> query_mean(const HostProblem& p, int head, bool smooth_q) {
+  const int dim = p.shape.head_dim;
+  return smooth_q ? channel_means(p.q_head(head), p.shape.q_len, dim) : std::vector<float>(dim);
 }
 
 }  // namespace
@@ -95,10 +109,10 @@ std::vector<float> smooth_keys(const HostProblem& p) {
   return smoothed;
 }
 
-SaleCodes quantize(const HostProblem& p, int levels, bool smooth_q) {
-  const int dim = p.shape.head_dim;
+SaleCodes quantize(const HostProblem& p, int levels, bool smooth_q, ScaleGroups groups) {
   SaleCodes codes;
-  codes.quads = round_up(dim, 4) / 4;
+  codes.groups = groups;
+  codes.quads = round_up(p.shape.head_dim, 4) / 4;
   codes.panels = round_up(p.shape.kv_len, kPanelKeys) / kPanelKeys;
   const std::size_t keys = std::size_t(codes.panels) * kPanelKeys;
   codes.q.resize(std::size_t(p.shape.q_heads) * p.shape.q_len * 4 * codes.quads);
@@ -111,19 +125,46 @@ SaleCodes quantize(const HostProblem& p, int levels, bool smooth_q) {
   for (int head = 0; head < p.shape.kv_heads; ++head)
     for (int panel = 0; panel < codes.panels; ++panel) quantize_panel(p, head, panel, levels, codes);
   for (int head = 0; head < p.shape.q_heads; ++head) {
-    const std::vector<float> mean =
-        smooth_q ? channel_means(p.q_head(head), p.shape.q_len, dim) : std::vector<float>(dim);
+    const std::vector<float> mean = query_mean(p, head, smooth_q);
     quantize_queries(p, head, mean, levels, codes);
-    const float* k = p.k_of(head);
+    float* const bias = &codes.bias[head * keys];
+    mean_logits(p, head, mean, bias);
+    if (groups == ScaleGroups::token) continue;
     const float* scale = &codes.k_scale[p.shape.kv_head_of(head) * keys];
-#pragma omp parallel for
-    for (int j = 0; j < p.shape.kv_len; ++j) {
-      float dot = 0;
-      for (int d = 0; d < dim; ++d) dot += mean[d] * k[std::size_t(j) * dim + d];
-      codes.bias[head * keys + j] = scale[j] > 0 ? dot / scale[j] : 0.0f;
-    }
+    for (int j = 0; j < p.shape.kv_len; ++j) bias[j] = scale[j] > 0 ? bias[j] / scale[j] : 0.0f;
   }
   return codes;
+}
+
+Fp8Operands quantize_fp8(const HostProblem& p, bool smooth_q) {
+  const int dim = p.shape.head_dim;
+  const std::size_t keys = round_up(p.shape.kv_len, kPanelKeys);
+  Fp8Operands rounded{{p.q.begin(), p.q.end()}, {p.k.begin(), p.k.end()}, std::vector<float>(p.shape.q_heads * keys)};
+  round_rows(rounded.k.data(), p.shape.kv_heads * p.shape.kv_len, dim, RowFormat::fp8);
+  for (int head = 0; head < p.shape.q_heads; ++head) {
+    const std::vector<float> mean = query_mean(p, head, smooth_q);
+    float* const q = &rounded.q[head * p.q_head_size()];
+    for (std::size_t i = 0; i < p.q_head_size(); ++i) q[i] -= mean[i % dim];
+    round_rows(q, p.shape.q_len, dim, RowFormat::fp8);
+    mean_logits(p, head, mean, &rounded.bias[head * keys]);
+  }
+  return rounded;
+}
+
+void round_rows(float* x, int rows, int dim, RowFormat format) {
+  const float levels = format == RowFormat::int8 ? 127.0f : kMaxE4m3;
+  const std::vector<float> no_mean(dim);
+#pragma omp parallel for
+  for (int r = 0; r < rows; ++r) {
+    float* const row = x + std::size_t(r) * dim;
+    const float scale = max_abs(row, no_mean.data(), dim) / levels;
+    if (scale == 0) continue;
+    const float inverse = 1.0f / scale;
+    for (int d = 0; d < dim; ++d) {
+      const float code = row[d] * inverse;
+      row[d] = scale * (format == RowFormat::int8 ? std::nearbyint(code) : e4m3_to_float(float_to_e4m3(code)));
+    }
+  }
 }
 
 }  // namespace salebench::cpu

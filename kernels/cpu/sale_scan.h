@@ -15,13 +15,22 @@ struct ScanRange {
   int begin = 0, end = 0;
 };
 
-/// Scans low-bit codes. ranges [q_blocks]; thresholds [q_heads, q_len] in unscaled logit units. The mask's tiles are
-/// any number of rows by 32 keys. Adds to the mask.
-void scan_codes(const Shape& shape, const SaleCodes& codes, std::span<const ScanRange> ranges,
-                std::span<const float> thresholds, MaskView mask);
+/// Thresholds that follow what is found: before each segment of the middle, a row's threshold rises by what the exact
+/// logits of the blocks kept so far add to its log-sum-exp.
+struct RunningReference {
+  HostProblem problem;                   ///< exact logits
+  std::span<const float> log_threshold;  ///< [q_heads]: threshold = (log-sum-exp + log_threshold) / scale
+  int segment = 4;                       ///< key blocks
+};
 
-/// The same on the exact logits q . k of the problem.
+/// Scans low-bit codes. ranges [q_blocks]; thresholds [q_heads, q_len] in unscaled logit units. The mask's tiles are
+/// any number of rows by a multiple of 32 keys; tiles that it keeps already are skipped. Adds to the mask. `running`
+/// may be null: the thresholds stay.
+void scan_codes(const Shape& shape, const SaleCodes& codes, std::span<const ScanRange> ranges,
+                std::span<const float> thresholds, MaskView mask, const RunningReference* running = nullptr);
+
+/// The same on the logits q . k of the problem plus key_bias [q_heads, kv_len rounded up to 32], if there is one.
 void scan_exact(const HostProblem& problem, std::span<const ScanRange> ranges, std::span<const float> thresholds,
-                MaskView mask);
+                MaskView mask, const RunningReference* running = nullptr, std::span<const float> key_bias = {});
 
 }  // namespace salebench::cpu

@@ -1,0 +1,34 @@
+// SALE's estimate of the QK map as the paper writes it, one entry at a time: what the tuned scans are checked against.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/problem.h"
+#include "kernels/cpu/sale_quantize.h"
+
+namespace salebench::sale {
+
+/// Codes of one head, as numbers, with the scale of each row.
+struct PlainCodes {
+  std::vector<float> code;   // [rows, head_dim]
+  std::vector<float> scale;  // [rows]
+};
+
+/// Estimated logits S~ of one head, without the softmax scale. bits: "4", "8", "fp8" or "16", which is exact. fp8 has a
+/// scale a row, as the scales by token have.
+class Estimate {
+ public:
+  Estimate(const HostProblem& p, int head, const std::string& bits, cpu::ScaleGroups groups, bool smooth_q);
+
+  double operator()(int row, int key) const;
+
+ private:
+  const float *q_, *k_;
+  int dim_;
+  bool exact_, by_thread_;
+  std::vector<float> bias_;  // [kv_len]: (mean of q) . k_j
+  PlainCodes q_codes_, k_codes_;
+};
+
+}  // namespace salebench::sale
