@@ -1,0 +1,34 @@
+// Smaller operands for SALE's scan: fewer query rows, fewer keys, fewer channels, fewer bits.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/problem.h"
+
+namespace salebench::sale {
+
+/// What is left out, in this order: `row_pool` query rows and `key_pool` keys become their mean; of the pooled rows
+/// every `row_stride`-th stays; the channels are rotated and cut to `channels` (head_dim: as they are); rows are
+/// rounded to the precision, "exact", "8" or "fp8", with one scale a row.
+struct Reduction {
+  int row_pool = 1, row_stride = 1, key_pool = 1;
+  int channels = 0;
+  std::string precision = "exact";
+};
+
+/// Reduced operands of one head. Row i stands for the tokens [i row_stride row_pool, + row_pool), key j for
+/// [j key_pool, + key_pool).
+struct ReducedHead {
+  int dim = 0, rows = 0, keys = 0;
+  std::vector<float> q, k;  // [rows, dim] and [keys, dim]
+};
+
+/// p has the mean taken out of K. The rotation is computed on a sample of the pooled rows and keys.
+ReducedHead reduce(const HostProblem& p, int head, const Reduction& reduction);
+
+/// The mean of a value over the tokens of each reduced row: x [q_len] to [rows].
+std::vector<float> reduce_rows(std::span<const float> x, const Reduction& reduction);
+
+}  // namespace salebench::sale
