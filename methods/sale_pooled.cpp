@@ -6,7 +6,7 @@
 //   mass: the mean over a tile's rows of the sum over its keys of key_pool * exp(scale q_i . k_j - L_i), as each pooled
 //         key stands for key_pool keys: an estimate of the tile's attention mass relative to sink and local keys. A
 //         mean hides what varies inside a pool, so the estimate is low (Jensen); thresholds are calibrated for a scan.
-// Sink, local and middle key blocks, dense heads and short inputs: as sale (sale_geometry.h).
+// Sink, local and middle key blocks and short inputs: as sale (sale_geometry.h).
 #include <cmath>
 
 #include "core/registry.h"
@@ -19,7 +19,7 @@
 namespace salebench {
 
 class SalePooled : public Method {
-  Knob threshold_{.value = 0.004, .larger = Knob::Trend::keeps_less};
+  Knob threshold_{.value = 1e-4, .larger = Knob::Trend::keeps_less};
   std::string block_ = "128x32";
   std::string score_ = "mass";
   std::string row_pool_ = "4", key_pool_ = "2", row_stride_ = "1";
@@ -30,7 +30,7 @@ class SalePooled : public Method {
 
  public:
   Params params() override {
-    return {{"threshold", "relative score that keeps a tile; below 1e-5 the head is dense", 0.0, 1.0, &threshold_},
+    return {{"threshold", "relative score that keeps a tile; at 0 the head is dense", 0.0, 1.0, &threshold_},
             calibration_file("thresholds", &threshold_),
             {"block", "tile: query rows x keys", kBlockChoices, &block_},
             {"score", "largest relative score, or summed over keys and averaged over rows", {"max", "mass"}, &score_},
@@ -59,9 +59,9 @@ class SalePooled : public Method {
     if (!causal) throw Unsupported("sale_pooled is defined for causal attention only");
   }
   std::string remark(const Shape& shape) const override {
-    return sale::short_input(shape)                                                 ? "dense: at most 1024 tokens"
-           : threshold_.of_head.empty() && threshold_.value < sale::kDenseThreshold ? "dense: threshold below 1e-5"
-                                                                                    : "";
+    return sale::short_input(shape)                              ? "dense: at most 1024 tokens"
+           : threshold_.of_head.empty() && threshold_.value <= 0 ? "dense: threshold 0"
+                                                                 : "";
   }
 
   void select(const HostProblem& original, MaskView mask) const override {
@@ -144,7 +144,7 @@ class SalePooled : public Method {
   double log_threshold(const Shape& shape, int head) const {
     return sale::log_threshold(threshold_[head], threshold_scaling_ == "inverse_length", shape.kv_len);
   }
-  bool dense_head(int head) const { return threshold_[head] < sale::kDenseThreshold; }
+  bool dense_head(int head) const { return threshold_[head] <= 0; }
 };
 
 SALEBENCH_METHOD(SalePooled, "sale_pooled", 1, "SALE's score from pooled queries and keys: a scan of an eighth");
