@@ -174,8 +174,7 @@ TEST(SaleOptions, TokenScalesFollowTheirDefinition) {
     for (int d = 0; d < dim; ++d) q_mean[d] += double(p.q[i * dim + d]) / rows;
   const auto [q4, q_scale] = token_codes(p.q.data(), q_mean, rows);
   const auto [k4, k_scale] = token_codes(p.k.data(), k_mean, keys);
-  const ConstMaskView local = BlockMask({{64, 32}, rows, keys, true, {}}, 1).view();
-  const cpu::ScanRange middle = sale::middle_of(local.grid, 0, 4);
+  const cpu::ScanRange middle = sale::middle_of({{64, 32}, rows, keys, true, {}}, 0, 4);
   const BlockMask mask = select("sale", p, {{"scales", "token"}, {"threshold", "0.05"}});
   std::vector<double> largest(middle.end, -1e30);  // of a tile: max of S~ - T_i
   for (int i = 0; i < rows; ++i) {
@@ -227,6 +226,25 @@ TEST(SaleOptions, SageErrorIsThatOfItsRounding) {
     EXPECT_LT(relative_l2(b.output, a.output), 1e-5);
     for (std::size_t i = 0; i < exact.lse.size(); ++i) ASSERT_NEAR(a.lse[i], exact.lse[i], 0.1);  // the mean is back
   }
+}
+
+TEST(SaleOptions, SageIsExactOnWholeNumbers) {
+  // Whole numbers up to 127, which every 64 rows of Q and every 32 of K reach, and keys whose mean is 0.
+  ProblemTensors p = make_problem({2, 1, 500, 1216, 64});
+  for (std::size_t i = 0; i < p.q.size(); ++i) p.q[i] = i % (32 * 64) == 0 ? 127.0f : std::round(20 * p.q[i]);
+  for (std::size_t i = 0; i < p.k.size(); ++i) p.k[i] = i % (32 * 64) == 0 ? 127.0f : std::round(20 * p.k[i]);
+  for (std::size_t key = 1; key < 1216; key += 2)
+    for (std::size_t d = 0; d < 64; ++d) p.k[key * 64 + d] = -p.k[(key - 1) * 64 + d];
+  for (auto* values : {&p.q, &p.k})
+    for (float& x : *values) x = std::clamp(x, -127.0f, 127.0f);
+  p.scale = 1e-4f;
+  const ReferenceResult exact = reference_attention(p.view());
+  AttentionResult out(p.shape);
+  const auto method = make_method("dense", {{"attend", "sage"}});
+  const BlockMask none(grid_of(*method, p.view()), 2);
+  method->attend(p.view(), none.view(), out.view());
+  EXPECT_LT(relative_l2(out.output, exact.output), 1e-5);
+  EXPECT_LT(relative_l2(out.lse, exact.lse), 1e-5);
 }
 
 TEST(SaleRotation, AllChannelsKeepTheLogits) {
