@@ -87,6 +87,33 @@ std::vector<int> all_rows(int q_len) {
   return rows;
 }
 
+/// One value a tile, [q_heads, q_blocks, k_blocks], from 0 by fold(value, true probability of a pair, rows of the
+/// block).
+template <class Fold>
+std::vector<double> fold_tiles(const HostProblem& p, std::span<const double> lse, const BlockGrid& grid,
+                               const Fold& fold) {
+  std::vector<double> values(std::size_t(p.shape.q_heads) * grid.q_blocks() * grid.k_blocks());
+  const std::vector<int> rows = all_rows(p.shape.q_len);
+#pragma omp parallel for collapse(2) schedule(dynamic)
+  for (int head = 0; head < p.shape.q_heads; ++head) {
+    for (int qb = 0; qb < grid.q_blocks(); ++qb) {
+      const auto part = std::span(rows).subspan(grid.q_begin(qb), grid.q_end(qb) - grid.q_begin(qb));
+      const Matrix q = query_tile(p, head, part);
+      double* out = &values[(std::size_t(head) * grid.q_blocks() + qb) * grid.k_blocks()];
+      for (int begin = 0; begin < p.key_end(part.back()); begin += kKeyTile) {
+        const int end = std::min(p.key_end(part.back()), begin + kKeyTile);
+        const Matrix s = scores(p, nullptr, head, part, q, begin, end);
+        for (std::size_t r = 0; r < part.size(); ++r)
+          for (int key = begin; key < end; ++key)
+            fold(out[key / grid.block.k],
+                 std::exp(s(Eigen::Index(r), key - begin) - lse[std::size_t(head) * p.shape.q_len + part[r]]),
+                 double(part.size()));
+      }
+    }
+  }
+  return values;
+}
+
 }  // namespace
 
 ReferenceResult reference_attention(const HostProblem& p, const ConstMaskView* mask, std::span<const int> wanted,
@@ -120,26 +147,11 @@ ReferenceResult reference_attention(const HostProblem& p, const ConstMaskView* m
 }
 
 std::vector<double> reference_block_mass(const HostProblem& p, std::span<const double> lse, const BlockGrid& grid) {
-  std::vector<double> mass(std::size_t(p.shape.q_heads) * grid.q_blocks() * grid.k_blocks());
-  const std::vector<int> rows = all_rows(p.shape.q_len);
-#pragma omp parallel for collapse(2) schedule(dynamic)
-  for (int head = 0; head < p.shape.q_heads; ++head) {
-    for (int qb = 0; qb < grid.q_blocks(); ++qb) {
-      const auto part = std::span(rows).subspan(grid.q_begin(qb), grid.q_end(qb) - grid.q_begin(qb));
-      const Matrix q = query_tile(p, head, part);
-      double* out = &mass[(std::size_t(head) * grid.q_blocks() + qb) * grid.k_blocks()];
-      for (int begin = 0; begin < p.key_end(part.back()); begin += kKeyTile) {
-        const int end = std::min(p.key_end(part.back()), begin + kKeyTile);
-        const Matrix s = scores(p, nullptr, head, part, q, begin, end);
-        for (std::size_t r = 0; r < part.size(); ++r)
-          for (int key = begin; key < end; ++key)
-            out[key / grid.block.k] +=
-                std::exp(s(Eigen::Index(r), key - begin) - lse[std::size_t(head) * p.shape.q_len + part[r]]) /
-                double(part.size());
-      }
-    }
-  }
-  return mass;
+  return fold_tiles(p, lse, grid, [](double& mass, double probability, double rows) { mass += probability / rows; });
+}
+
+std::vector<double> reference_block_peak(const HostProblem& p, std::span<const double> lse, const BlockGrid& grid) {
+  return fold_tiles(p, lse, grid, [](double& peak, double probability, double) { peak = std::max(peak, probability); });
 }
 
 std::vector<int> sample_rows(int q_len, int count, std::uint64_t seed) {

@@ -35,4 +35,9 @@ ReferenceResult reference_attention(const HostProblem& problem, const ConstMaskV
 std::vector<double> reference_block_mass(const HostProblem& problem, std::span<const double> lse,
                                          const BlockGrid& grid);
 
+/// Attention peak of each tile: the largest true probability of one of its (row, key) pairs. Returns and reads the same
+/// as reference_block_mass().
+std::vector<double> reference_block_peak(const HostProblem& problem, std::span<const double> lse,
+                                         const BlockGrid& grid);
+
 }  // namespace salebench

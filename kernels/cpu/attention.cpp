@@ -35,7 +35,7 @@ std::vector<RowTile> make_tiles(const HostProblem& p, int block_q, const Cost& c
   return tiles;
 }
 
-/// Runs the tiles in parallel; list_panels(tile, visits) says which key panels a tile reads.
+/// Runs the tiles in parallel; list_panels(tile, visits) says which key panels a tile reads. limits: of row 0.
 template <class ListPanels>
 void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, int block_q, const RowLimits& limits,
                const ListPanels& list_panels, AttentionView out) {
@@ -58,7 +58,7 @@ void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, int bloc
       task.visits = &work.visits;
       task.block_rows = std::min(block_q, kRowTile);
       task.limits = limits;
-      task.limits.first_position = p.shape.offset() + tile.begin;
+      task.limits.first_position += tile.begin * limits.step;
       task.limits.windowed_rows = std::clamp(limits.windowed_rows - tile.begin, 0, task.rows);
       const std::size_t row = std::size_t(tile.head) * p.shape.q_len + tile.begin;
       task.output = with_values ? &out.output[row * p.shape.head_dim] : nullptr;
@@ -70,6 +70,7 @@ void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, int bloc
 
 RowLimits limits_of(const HostProblem& p, const std::optional<Window>& window) {
   RowLimits limits;
+  limits.first_position = p.shape.offset();
   limits.causal = p.causal;
   limits.kv_len = p.shape.kv_len;
   if (!window) return limits;
@@ -78,12 +79,11 @@ RowLimits limits_of(const HostProblem& p, const std::optional<Window>& window) {
   return limits;
 }
 
-}  // namespace
-
-void dense_attention(const HostProblem& p, AttentionView out) {
-  const auto tiles = make_tiles(p, kRowTile, [&](const RowTile& t) { return std::int64_t(p.key_end(t.end - 1)); });
+/// Exact attention of all rows of `p`, which sit where `limits` says.
+void dense_tiles(const HostProblem& p, const RowLimits& limits, AttentionView out) {
+  const auto key_end = [&](const RowTile& tile) { return limits.key_end(tile.end - 1); };
   const auto list_panels = [&](const RowTile& tile, PanelVisits& visits) {
-    const int panels = round_up(p.key_end(tile.end - 1), kPanelKeys) / kPanelKeys;
+    const int panels = round_up(key_end(tile), kPanelKeys) / kPanelKeys;
     visits.panels.resize(std::size_t(panels));
     visits.lanes.resize(std::size_t(panels));
     for (int panel = 0; panel < panels; ++panel) {
@@ -91,7 +91,32 @@ void dense_attention(const HostProblem& p, AttentionView out) {
       visits.lanes[std::size_t(panel)] = valid_lanes(panel, p.shape.kv_len);
     }
   };
-  run_tiles(p, tiles, kRowTile, limits_of(p, std::nullopt), list_panels, out);
+  run_tiles(p, make_tiles(p, kRowTile, key_end), kRowTile, limits, list_panels, out);
+}
+
+}  // namespace
+
+void dense_attention(const HostProblem& p, AttentionView out) {
+  dense_tiles(p, limits_of(p, std::nullopt), out);
+}
+
+void dense_attention_of_rows(const HostProblem& p, int begin, int end, int step, AttentionView out) {
+  const int count = std::max(0, (end - begin + step - 1) / step);
+  if (count == 0) return;
+  const std::size_t dim = p.shape.head_dim;
+  std::vector<float> queries;  // [q_heads, count, head_dim]
+  queries.reserve(p.shape.q_heads * count * dim);
+  for (int head = 0; head < p.shape.q_heads; ++head)
+    for (int row = begin; row < end; row += step) {
+      const float* query = p.q_head(head) + row * dim;
+      queries.insert(queries.end(), query, query + dim);
+    }
+  HostProblem gathered = p;
+  gathered.shape.q_len = count;
+  gathered.q = queries;
+  RowLimits limits = limits_of(p, std::nullopt);
+  limits.first_position += begin, limits.step = step;
+  dense_tiles(gathered, limits, out);
 }
 
 void block_sparse_attention(const HostProblem& p, ConstMaskView mask, AttentionView out) {

@@ -12,6 +12,10 @@ inline constexpr int kMaxHeadDim = 256;
 /// Exact attention.
 void dense_attention(const HostProblem& problem, AttentionView out);
 
+/// Exact attention of the query rows begin, begin + step, ... below end, as if they were all: `out` holds those rows
+/// alone.
+void dense_attention_of_rows(const HostProblem& problem, int begin, int end, int step, AttentionView out);
+
 /// Attention over the visible keys of kept tiles. A row without any gets output 0 and log-sum-exp -inf.
 void block_sparse_attention(const HostProblem& problem, ConstMaskView mask, AttentionView out);
 

@@ -20,12 +20,13 @@ struct PanelVisits {
 /// Which part of the attention map a row may see, on top of the kept lanes.
 struct RowLimits {
   int first_position = 0;  ///< token position of the tile's first row
+  int step = 1;            ///< positions from a row to the next; a window needs 1
   bool causal = true;
   int kv_len = 0;
   int sink = 0, local = 0;  ///< see Window
   int windowed_rows = 0;    ///< how many rows of the tile, from the first, the window narrows
 
-  int key_end(int row) const { return causal ? first_position + row + 1 : kv_len; }
+  int key_end(int row) const { return causal ? first_position + row * step + 1 : kv_len; }
 };
 
 struct TileTask {

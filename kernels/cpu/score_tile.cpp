@@ -14,7 +14,9 @@ HWY_BEFORE_NAMESPACE();
 namespace salebench::cpu {
 namespace HWY_NAMESPACE {
 
-void AddKeyMass(const ScoreTask& task, int key_end, float* key_mass) {
+/// Folds the probabilities of each key: fold(value of the key, probability).
+template <class Fold>
+HWY_INLINE void fold_keys(const ScoreTask& task, int key_end, float* key_value, const Fold& fold) {
   const FloatTag d;
   const int lanes = int(hn::Lanes(d));
   float s[kRowTile * kPanelKeys];
@@ -28,9 +30,17 @@ void AddKeyMass(const ScoreTask& task, int key_end, float* key_mass) {
       for (int j = 0; j < kPanelKeys; j += lanes)
         hn::StoreU(exp2_nonpositive(hn::Min(hn::Sub(hn::LoadU(d, s + r * kPanelKeys + j), shift), hn::Zero(d))), d,
                    s + r * kPanelKeys + j);
-      for (int j = 0; j < seen; ++j) key_mass[first + j] += s[r * kPanelKeys + j];
+      for (int j = 0; j < seen; ++j) fold(key_value[first + j], s[r * kPanelKeys + j]);
     }
   }
+}
+
+void AddKeyMass(const ScoreTask& task, int key_end, float* key_mass) {
+  fold_keys(task, key_end, key_mass, [](float& mass, float probability) { mass += probability; });
+}
+
+void RaiseKeyPeak(const ScoreTask& task, int key_end, float* key_peak) {
+  fold_keys(task, key_end, key_peak, [](float& peak, float probability) { peak = std::max(peak, probability); });
 }
 
 HWY_INLINE bool panel_reaches(const ScoreTask& task, int panel) {
@@ -131,6 +141,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace salebench::cpu {
 HWY_EXPORT(AddKeyMass);
+HWY_EXPORT(RaiseKeyPeak);
 HWY_EXPORT(TilesReach);
 HWY_EXPORT(AddToLse);
 HWY_EXPORT(TileMax);
@@ -138,6 +149,9 @@ HWY_EXPORT(TileMass);
 
 void add_key_mass(const ScoreTask& task, int key_end, float* key_mass) {
   HWY_DYNAMIC_DISPATCH(AddKeyMass)(task, key_end, key_mass);
+}
+void raise_key_peak(const ScoreTask& task, int key_end, float* key_peak) {
+  HWY_DYNAMIC_DISPATCH(RaiseKeyPeak)(task, key_end, key_peak);
 }
 void tiles_reach(const ScoreTask& task, int first_panel, int tile_panels, std::vector<bool>& reached) {
   HWY_DYNAMIC_DISPATCH(TilesReach)(task, first_panel, tile_panels, reached);

@@ -1,4 +1,5 @@
-// Float scores of a row tile against key panels, reduced on the fly: by tile, against a threshold, or to a log-sum-exp.
+// Float scores of a row tile against key panels, reduced on the fly: to mass or peak of a key, by tile, against a
+// threshold, or to a log-sum-exp.
 #pragma once
 
 #include <vector>
@@ -18,6 +19,9 @@ struct ScoreTask {
 
 /// key_mass[key] += sum over rows of 2^(score - row_value) for the visible keys below key_end.
 void add_key_mass(const ScoreTask& task, int key_end, float* key_mass);
+
+/// key_peak[key] becomes the largest 2^(score - row_value) of a row that sees the key, if larger than it was.
+void raise_key_peak(const ScoreTask& task, int key_end, float* key_peak);
 
 /// reached[t] becomes true if any score of tile t is at least its row's value. Tile t is made of `tile_panels` panels,
 /// from first_panel + t * tile_panels on; tiles that are reached already are skipped. No masking: all keys of the
