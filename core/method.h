@@ -32,7 +32,8 @@ class Method {
   /// Attention over the mask. Default: the shared float32 block-sparse kernel (kernels/cpu/attention.h).
   virtual void attend(const HostProblem& problem, ConstMaskView mask, AttentionView out) const;
 
-  /// The parameters, with pointers to this object's variables.
+  /// The parameters, with pointers to this object's variables. Which there are and what they allow may depend on the
+  /// values of those with earlier names; throws ParamError where values don't fit together.
   virtual Params params() { return {}; }
   /// The tile of the mask; may depend on parameters and on prepare().
   virtual BlockSize block() const = 0;
