@@ -14,20 +14,6 @@
 namespace salebench {
 namespace {
 
-nlohmann::json method_json(const MethodInfo& info) {
-  const auto method = info.make();
-  nlohmann::json params = nlohmann::json::array();
-  for (const Param& p : method->params())
-    params.push_back(
-        {{"name", p.name()}, {"type", p.type()}, {"default", p.text()}, {"allowed", p.allowed()}, {"help", p.help()}});
-  const BlockSize block = method->block();
-  return {{"name", info.name},
-          {"version", info.version},
-          {"summary", info.summary},
-          {"params", params},
-          {"block", fmt::format("{}x{}", block.q, block.k)}};
-}
-
 std::vector<std::string> captures_below(const std::string& folder) {
   std::vector<std::string> paths;
   std::error_code missing;
@@ -38,22 +24,6 @@ std::vector<std::string> captures_below(const std::string& folder) {
 }
 
 }  // namespace
-
-std::string list_methods(bool json) {
-  nlohmann::json all = nlohmann::json::array();
-  for (const MethodInfo& info : methods()) all.push_back(method_json(info));
-  if (json) return all.dump(1) + "\n";
-  std::string text;
-  for (const auto& m : all) {
-    text += fmt::format("{} (version {}, tile {}): {}\n", m["name"].get<std::string>(), m["version"].get<int>(),
-                        m["block"].get<std::string>(), m["summary"].get<std::string>());
-    for (const auto& p : m["params"])
-      text += fmt::format("  {:<14} {:<7} default {:<7} {}  [{}]\n", p["name"].get<std::string>(),
-                          p["type"].get<std::string>(), p["default"].get<std::string>(), p["help"].get<std::string>(),
-                          p["allowed"].get<std::string>());
-  }
-  return text;
-}
 
 std::string list_datasets(std::vector<std::string> paths, bool json) {
   if (paths.empty()) paths = captures_below("datasets");

@@ -6,8 +6,8 @@
 
 namespace salebench {
 
-/// All methods with their parameters, defaults and ranges.
-std::string list_methods(bool json);
+/// All methods with what they say of themselves and their parameters. format: table, json, or md for docs/methods.md.
+std::string list_methods(const std::string& format);
 
 /// The problems of captures; with no paths, of the *.h5 files below ./datasets. Throws DataError.
 std::string list_datasets(std::vector<std::string> paths, bool json);

@@ -36,10 +36,11 @@ struct Commands {
   ImportOptions import;
   SynthCommand synth;
   CheckOptions check;
-  std::string what = "methods", report_path, format = "table", collect_path, cell_folder, cell_id;
+  std::string what = "methods", report_path, format = "table", list_format = "table", collect_path, cell_folder,
+              cell_id;
   std::vector<std::string> paths;
   double at_recall = 0;
-  bool json = false, verbose = false, clear_cache = false;
+  bool verbose = false, clear_cache = false;
 };
 
 void add_run(CLI::App& app, Commands& c) {
@@ -69,7 +70,10 @@ void add_others(CLI::App& app, Commands& c) {
   list->add_option("what", c.what, "methods, datasets or columns")
       ->check(CLI::IsMember({"methods", "datasets", "columns"}));
   list->add_option("paths", c.paths, "captures to list (default: those below ./datasets)");
-  list->add_flag("--json", c.json, "as JSON");
+  list->add_option("--format", c.list_format, "table or json; for methods also md, as in docs/methods.md")
+      ->check(CLI::IsMember({"table", "json", "md"}));
+  list->add_flag_callback(
+      "--json", [&c] { c.list_format = "json"; }, "the same as --format json");
   CLI::App* check = app.add_subcommand("check", "validate a capture and show how sparse each of its heads can be");
   check->add_option("capture", c.check.path, "HDF5 capture")->required();
   check->add_option("--block", c.check.block, "tile of the oracle density, rows x keys")
@@ -105,8 +109,8 @@ int dispatch(const CLI::App& app, Commands& c) {
     if (c.clear_cache) TruthCache(TruthCache::default_folder()).clear();
     std::fputs(info_text().c_str(), stdout);
   } else if (app.got_subcommand("list")) {
-    const std::string text = c.what == "methods"    ? list_methods(c.json)
-                             : c.what == "datasets" ? list_datasets(c.paths, c.json)
+    const std::string text = c.what == "methods"    ? list_methods(c.list_format)
+                             : c.what == "datasets" ? list_datasets(c.paths, c.list_format == "json")
                                                     : schema_markdown();
     std::fputs(text.c_str(), stdout);
   } else if (app.got_subcommand("report")) {

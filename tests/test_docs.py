@@ -1,5 +1,6 @@
 """The documentation's examples work: the example method, the configs, and the commands that the pages name."""
 
+import json
 import os
 import pathlib
 import re
@@ -60,6 +61,21 @@ def test_example_notebook_runs(tmp_path):
 def test_configs_plan(config, tmp_path):
     result = run(PROGRAM, "run", config, "--dry-run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+def test_methods_page_holds_what_the_program_lists():
+    page = (ROOT / "docs/methods.md").read_text()
+    listed = run(PROGRAM, "list", "methods", "--format", "md").stdout
+    regenerate = f"""sed -i '/^<!-- From here on/,$d' docs/methods.md
+        {PROGRAM} list methods --format md >> docs/methods.md"""
+    assert page.endswith(listed) and page.count(listed.splitlines()[0]) == 1, f"run: {regenerate}"
+
+
+def test_all_methods_config_names_every_method():
+    config = (ROOT / "configs/all_methods.yaml").read_text()
+    named = re.findall(r"^  (\w+):", config[config.index("\nmethods:"):config.index("\nmeasure:")], re.MULTILINE)
+    registered = [method["name"] for method in json.loads(run(PROGRAM, "list", "methods", "--json").stdout)]
+    assert sorted(named) == sorted(set(registered) - {"external"})
 
 
 def salebench_commands():
