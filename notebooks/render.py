@@ -1,4 +1,4 @@
-"""Runs the notebooks on a run and writes them as HTML: render.py RUN [--out DIR]."""
+"""Runs the notebooks on a run or a calibration and writes them as HTML: render.py RUN [--out DIR]."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from nbclient.exceptions import CellExecutionError  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parent
+OF_CALIBRATIONS = {"equal_error"}  # notebooks that read a calibration.h5; the others read a run.h5
 sys.path.insert(0, str(FOLDER.parent / "results"))
 import load as results  # noqa: E402
 
@@ -38,19 +39,22 @@ def render(notebook: Path, out: Path) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Runs the notebooks on a run of salebench and writes HTML and plots.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder or its run.h5")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder or .h5 of a run or a calibration")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where notebooks/ and plots/ go; default: the run's")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    calibrated = (arguments.run / "calibration.h5").is_file() or arguments.run.name == "calibration.h5"
     try:
-        run = results.load(arguments.run)
+        path = (results.load_calibration if calibrated else results.load)(arguments.run).path.resolve()
     except (OSError, ValueError, KeyError) as error:
         print(f"render.py: cannot read {arguments.run}: {error}", file=sys.stderr)
         return 1
-    out = (arguments.out or run.path.parent).resolve()
-    os.environ.update(SALEBENCH_RUN=str(run.path.resolve()), SALEBENCH_OUT=str(out))
+    out = (arguments.out or path.parent).resolve()
+    os.environ.update({"SALEBENCH_CALIBRATION" if calibrated else "SALEBENCH_RUN": str(path)}, SALEBENCH_OUT=str(out))
     pages, before = [], {file: file.stat().st_mtime_ns for file in out.glob("plots/*.png")}
     for notebook in sorted(FOLDER.glob("*.ipynb")):
+        if (notebook.stem in OF_CALIBRATIONS) != calibrated:
+            continue
         try:
             (out / "notebooks").mkdir(parents=True, exist_ok=True)
             pages.append(render(notebook, out / "notebooks"))
