@@ -11,10 +11,11 @@ BlockSize parse_block(const std::string& text) {
   return {std::stoi(text.substr(0, cross)), std::stoi(text.substr(cross + 1))};
 }
 
-std::int64_t BlockGrid::tile_tokens(int q_block, int k_block) const {
+std::int64_t BlockGrid::tile_tokens(int q_block, int k_block, const RowSet& rows) const {
   const int k0 = k_begin(k_block), k1 = k_end(k_block);
   std::int64_t tokens = 0;
   for (int row = q_begin(q_block); row < q_end(q_block); ++row) {
+    if (!rows.contains(row)) continue;
     const int end = std::min(k1, key_end(row));
     if (!windowed(row)) {
       tokens += std::max(0, end - k0);
@@ -27,23 +28,26 @@ std::int64_t BlockGrid::tile_tokens(int q_block, int k_block) const {
   return tokens;
 }
 
-std::int64_t BlockGrid::dense_tokens() const {
+std::int64_t BlockGrid::dense_tokens(const RowSet& rows) const {
   std::int64_t tokens = 0;
-  for (int row = 0; row < q_len; ++row) tokens += key_end(row);
+  for (int row = 0; row < q_len; ++row)
+    if (rows.contains(row)) tokens += key_end(row);
   return tokens;
 }
 
-MaskCounts count_mask(ConstMaskView mask, int head) {
+MaskCounts count_mask(ConstMaskView mask, int head, const RowSet& rows) {
   const BlockGrid& grid = mask.grid;
   MaskCounts counts;
-  counts.dense_tokens = grid.dense_tokens();
+  counts.dense_tokens = grid.dense_tokens(rows);
   for (int qb = 0; qb < grid.q_blocks(); ++qb) {
+    const int members = rows.count(grid.q_begin(qb), grid.q_end(qb));
+    if (members == 0) continue;
     counts.causal_tiles += grid.causal_end(qb);
     for (int kb = 0; kb < grid.causal_end(qb); ++kb) {
       if (!mask.kept(head, qb, kb)) continue;
       ++counts.tiles;
-      counts.tokens += grid.tile_tokens(qb, kb);
-      counts.executed_tokens += std::int64_t(grid.q_end(qb) - grid.q_begin(qb)) * (grid.k_end(kb) - grid.k_begin(kb));
+      counts.tokens += grid.tile_tokens(qb, kb, rows);
+      counts.executed_tokens += std::int64_t(members) * (grid.k_end(kb) - grid.k_begin(kb));
     }
   }
   return counts;

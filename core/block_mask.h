@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/problem.h"
+#include "core/row_set.h"
 
 namespace salebench {
 
@@ -65,10 +66,10 @@ struct BlockGrid {
   bool visible(int row, int key) const {
     return key < key_end(row) && (!windowed(row) || key < window->sink || position(row) - key < window->local);
   }
-  /// Number of visible (row, key) pairs in a tile.
-  std::int64_t tile_tokens(int q_block, int k_block) const;
-  /// Number of (row, key) pairs that dense attention computes, per head.
-  std::int64_t dense_tokens() const;
+  /// Number of visible (row, key) pairs in a tile, over the rows of a set.
+  std::int64_t tile_tokens(int q_block, int k_block, const RowSet& rows = {}) const;
+  /// Number of (row, key) pairs that dense attention computes for the rows of a set, per head.
+  std::int64_t dense_tokens(const RowSet& rows = {}) const;
 };
 
 /// View of a mask, [heads, q_blocks, words]: bit b of word w is key block 32 w + b. Word is std::uint32_t or const.
@@ -115,7 +116,7 @@ class BlockMask {
   std::vector<std::uint32_t> bits_;
 };
 
-/// Counts of what a mask keeps in one head.
+/// Counts of what a mask keeps in one head, over all rows or a part of them. A tile counts if any of its rows does.
 struct MaskCounts {
   std::int64_t tiles = 0;            ///< kept tiles
   std::int64_t causal_tiles = 0;     ///< tiles that dense attention would visit
@@ -131,6 +132,6 @@ struct MaskCounts {
     executed_tokens += other.executed_tokens;
   }
 };
-MaskCounts count_mask(ConstMaskView mask, int head);
+MaskCounts count_mask(ConstMaskView mask, int head, const RowSet& rows = {});
 
 }  // namespace salebench

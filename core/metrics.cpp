@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <stdexcept>
 
 #include "core/stats.h"
 
@@ -64,29 +65,34 @@ void set_errors(Accuracy& a, const ErrorSums& sums, double rows) {
 
 ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
                                  std::span<const float> output, std::span<const float> kept_lse,
-                                 std::int64_t extra_pairs) {
+                                 std::int64_t extra_pairs, const RowSet& rows) {
   ProblemAccuracy result;
   result.heads.resize(shape.q_heads);
-  const std::size_t rows = truth.rows.size();
+  std::vector<std::size_t> scored;  // places in the truth
+  for (std::size_t i = 0; i < truth.rows.size(); ++i)
+    if (rows.contains(truth.rows[i])) scored.push_back(i);
+  if (scored.empty()) throw std::invalid_argument("the truth has none of the rows to be scored");
+  const double extra = double(extra_pairs) * double(mask.grid.dense_tokens(rows)) / double(mask.grid.dense_tokens());
   std::vector<double> every_recall;
   ErrorSums every_error;
   MaskCounts every_count;
   for (int head = 0; head < shape.q_heads; ++head) {
-    std::vector<double> recall(rows);
+    std::vector<double> recall;
+    recall.reserve(scored.size());
     ErrorSums error;
-    for (std::size_t i = 0; i < rows; ++i) {
+    for (const std::size_t i : scored) {
       const std::size_t row = std::size_t(head) * shape.q_len + truth.rows[i];
-      const std::size_t exact = std::size_t(head) * rows + i;
+      const std::size_t exact = std::size_t(head) * truth.rows.size() + i;
       // Rounding of the float32 log-sum-exp may put a full row a hair above one.
-      recall[i] = std::min(1.0, std::exp(kept_lse[row] - truth.lse[exact]));
+      recall.push_back(std::min(1.0, std::exp(kept_lse[row] - truth.lse[exact])));
       error.add(row_errors(&output[row * shape.head_dim], &truth.output[exact * shape.head_dim], shape.head_dim));
     }
     Accuracy& a = result.heads[head];
-    MaskCounts counts = count_mask(mask, head);
-    counts.tokens += extra_pairs, counts.executed_tokens += extra_pairs;
+    MaskCounts counts = count_mask(mask, head, rows);
+    counts.tokens += std::llround(extra), counts.executed_tokens += std::llround(extra);
     set_recall(a, recall);
     set_counts(a, counts, shape.head_dim);
-    set_errors(a, error, double(rows));
+    set_errors(a, error, double(scored.size()));
     result.rel_l2_worst = std::max(result.rel_l2_worst, a.rel_l2);
     every_recall.insert(every_recall.end(), recall.begin(), recall.end());
     every_error.add(error);
@@ -94,7 +100,7 @@ ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMa
   }
   set_recall(result.overall, every_recall);
   set_counts(result.overall, every_count, shape.head_dim);
-  set_errors(result.overall, every_error, double(rows) * shape.q_heads);
+  set_errors(result.overall, every_error, double(scored.size()) * shape.q_heads);
   return result;
 }
 

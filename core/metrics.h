@@ -33,9 +33,11 @@ struct ProblemAccuracy {
 
 /// `output` is [q_heads, q_len, head_dim]. `kept_lse` [q_heads, q_len] is the log-sum-exp over the kept keys, from
 /// exact logits: recall of a row is exp(kept_lse - exact lse), which equals its definition without a second pass.
-/// `extra_pairs` (query, key) pairs a head, computed outside the mask, count in the density and the FLOPs.
+/// `extra_pairs` (query, key) pairs a head, computed outside the mask, count in the density and the FLOPs. Every figure
+/// is over `rows`, to which extra pairs go in proportion to their causal pairs. Throws std::invalid_argument if the
+/// truth has none of them.
 ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
                                  std::span<const float> output, std::span<const float> kept_lse,
-                                 std::int64_t extra_pairs = 0);
+                                 std::int64_t extra_pairs = 0, const RowSet& rows = {});
 
 }  // namespace salebench

@@ -8,13 +8,14 @@
 #include <cmath>
 #include <cstring>
 #include <new>
-#include <nlohmann/json.hpp>
 
 #include "core/metrics.h"
 #include "core/registry.h"
 #include "core/stats.h"
+#include "harness/calibrated_knob.h"
 #include "harness/evict.h"
 #include "harness/measure.h"
+#include "harness/params_json.h"
 #include "harness/provenance.h"
 #include "kernels/cpu/attention.h"
 
@@ -118,18 +119,26 @@ class Bench {
   Bench(const Plan& plan, const PlannedCell& cell, const ProblemTensors& tensors)
       : plan_(plan),
         problem_(tensors.view()),
-        method_(prepared(plan, cell, problem_)),
+        method_(prepared(plan, cell, problem_, remark_)),
         mask_(grid_of(*method_, problem_), tensors.shape.q_heads),
         accurate_(tensors.shape),
         timed_(tensors.shape) {}
 
-  const Method& method() const { return *method_; }
   const BlockMask& mask() const { return mask_; }
+  /// What the reader of the result must know, of the method and of its calibrated values.
+  std::string remark() const {
+    const std::string own = method_->remark(problem_.shape);
+    return own.empty() || remark_.empty() ? own + remark_ : fmt::format("{}; {}", own, remark_);
+  }
 
-  static std::unique_ptr<Method> prepared(const Plan& plan, const PlannedCell& cell, const HostProblem& problem) {
+  /// A method ready to select; `remark` says where calibrated values come from other data.
+  static std::unique_ptr<Method> prepared(const Plan& plan, const PlannedCell& cell, const HostProblem& problem,
+                                          std::string& remark) {
     auto method = make_method(cell.method, cell.params);
     method->set_seed(plan.sweep.seed);
     method->check(problem.shape, problem.causal);
+    remark = read_calibrated_knob(*method, cell.method, cell.problem.id, cell.truth_fingerprint, problem.shape,
+                                  cell.view.repeat);
     method->prepare(problem, cell.problem.id);
     return method;
   }
@@ -201,6 +210,7 @@ class Bench {
 
   const Plan& plan_;
   HostProblem problem_;
+  std::string remark_;
   std::unique_ptr<Method> method_;
   BlockMask mask_;
   AttentionResult accurate_, timed_;
@@ -213,7 +223,7 @@ void run_all(const Plan& plan, const PlannedCell& cell, const TruthCache& cache,
   const Truth truth = repeat_heads(
       cache.get({cell.truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed}, single.view()), cell.view.repeat);
   Bench bench(plan, cell, tensors);
-  result.cell.reason = bench.method().remark(tensors.shape);
+  result.cell.reason = bench.remark();
   const CellAccuracy accuracy = bench.accuracy(truth);
   const Samples samples = bench.time(cell.id);
   record_accuracy(accuracy, result);
@@ -225,17 +235,6 @@ void run_all(const Plan& plan, const PlannedCell& cell, const TruthCache& cache,
 void fail(CellResult& result, Status status, const std::string& reason) {
   result.cell.status = status_name(status);
   result.cell.reason = reason;
-}
-
-/// The parameters as a JSON object, numbers as numbers.
-std::string params_json(const PlannedCell& cell) {
-  nlohmann::json json = nlohmann::json::object();
-  const auto method = make_method(cell.method, cell.params);
-  for (const Param& param : method->params()) {
-    const bool plain = param.type() == "float" || param.type() == "int" || param.type() == "bool";
-    json[param.name()] = plain ? nlohmann::json::parse(param.text()) : nlohmann::json(param.text());
-  }
-  return json.dump();
 }
 
 double peak_bytes() {
@@ -250,7 +249,7 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   CellRecord c;
   c.id = cell.id, c.method = cell.method, c.role = cell.role, c.settings = cell.settings;
   c.method_version = method_info(cell.method).version;
-  c.params = params_json(cell);
+  c.params = params_json(cell.method, cell.params);
   c.dataset = cell.dataset, c.problem = cell.problem.id, c.fingerprint = cell.fingerprint, c.layer = cell.problem.layer;
   c.repeat = cell.view.repeat, c.q_heads = cell.shape.q_heads, c.kv_heads = cell.shape.kv_heads;
   c.q_len = cell.shape.q_len, c.kv_len = cell.shape.kv_len, c.head_dim = cell.shape.head_dim;

@@ -99,19 +99,24 @@ std::vector<MethodConfig> read_methods(const YamlDocument& document, const YamlM
 
 }  // namespace
 
-SweepConfig read_config(const std::string& path, const std::vector<std::string>& overrides) {
-  const YamlDocument document(path, overrides);
-  YamlMap root(document, document.root(), "");
+std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& map) {
+  std::vector<DatasetConfig> configs;
+  const YAML::Node datasets = map.required("datasets");
+  if (!datasets.IsSequence() || datasets.size() == 0)
+    document.fail(datasets, map.path_of("datasets"), "must be a list of captures");
+  for (std::size_t i = 0; i < datasets.size(); ++i)
+    configs.push_back(read_dataset(document, datasets[i], fmt::format("{}.{}", map.path_of("datasets"), i)));
+  return configs;
+}
+
+SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
   SweepConfig sweep;
-  sweep.path = std::filesystem::absolute(path).lexically_normal();
+  sweep.path = std::filesystem::absolute(document.path()).lexically_normal();
   sweep.text = document.text();
   if (root.integer("version", 1, 0, 1000) != 1)
     document.fail(root.required("version"), "version", "must be 1, the only one there is");
-  sweep.run = root.text("run", std::filesystem::path(path).stem());
-  const YAML::Node datasets = root.required("datasets");
-  if (!datasets.IsSequence() || datasets.size() == 0) document.fail(datasets, "datasets", "must be a list of captures");
-  for (std::size_t i = 0; i < datasets.size(); ++i)
-    sweep.datasets.push_back(read_dataset(document, datasets[i], fmt::format("datasets.{}", i)));
+  sweep.run = root.text("run", std::filesystem::path(document.path()).stem());
+  sweep.datasets = read_datasets(document, root);
   sweep.backends = root.texts("backend", {"cpu"});
   for (const std::string& backend : sweep.backends) {
     if (backend == "cuda")
@@ -134,6 +139,17 @@ SweepConfig read_config(const std::string& path, const std::vector<std::string>&
   truth.done();
   sweep.threads = root.integer("threads", 0, 0, 4096);
   sweep.seed = std::uint64_t(root.integer("seed", 1, 0, 1 << 30));
+  return sweep;
+}
+
+SweepConfig read_config(const std::string& path, const std::vector<std::string>& overrides) {
+  const YamlDocument document(path, overrides);
+  YamlMap root(document, document.root(), "");
+  SweepConfig sweep = read_sweep(document, root);
+  if (root.has("calibrate"))
+    document.fail(root.required("calibrate"), "calibrate",
+                  "a sweep has no such section: this config is for `salebench calibrate`, which writes the run.yaml "
+                  "that measures what it found");
   root.done();
   return sweep;
 }

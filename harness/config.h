@@ -50,6 +50,15 @@ struct SweepConfig {
   std::uint64_t seed = 1;
 };
 
+class YamlDocument;
+class YamlMap;
+
+/// The list of captures under the key `datasets` of a map. Throws UsageError.
+std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& map);
+
+/// The sweep that a config's root describes. Throws UsageError; a key that is not a sweep's is the caller's to read.
+SweepConfig read_sweep(const YamlDocument& document, YamlMap& root);
+
 /// Reads and checks a config with `key=value` overrides. Throws UsageError with file, line, column, and the nearest
 /// right name for a wrong one.
 SweepConfig read_config(const std::string& path, const std::vector<std::string>& overrides);

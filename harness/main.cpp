@@ -13,6 +13,7 @@
 #include "core/nearest.h"
 #include "datasets/dataset.h"
 #include "datasets/truth_cache.h"
+#include "harness/calibrate_verb.h"
 #include "harness/check.h"
 #include "harness/errors.h"
 #include "harness/import_verb.h"
@@ -33,6 +34,7 @@ constexpr const char* kExitCodes =
 
 struct Commands {
   RunOptions run;
+  CalibrateOptions calibrate;
   ImportOptions import;
   SynthCommand synth;
   CheckOptions check;
@@ -100,6 +102,7 @@ void add_others(CLI::App& app, Commands& c) {
 
 int dispatch(const CLI::App& app, Commands& c) {
   if (app.got_subcommand("run")) return run_sweep(c.run);
+  if (app.got_subcommand("calibrate")) return run_calibration(c.calibrate);
   if (app.got_subcommand("import")) return run_import(c.import);
   if (app.got_subcommand("cell")) return run_worker_cell(c.cell_folder, c.cell_id);
   if (app.got_subcommand("synth")) return run_synth(c.synth);
@@ -160,12 +163,15 @@ int main_checked(int argc, char** argv) {
   app.require_subcommand(1);
   Commands commands;
   add_run(app, commands);
+  add_calibrate(app, commands.calibrate);
   add_others(app, commands);
   add_import(app, commands.import);
   add_synth(app, commands.synth);
   for (int i = 0; i < argc; ++i) commands.run.command_line += (i ? " " : "") + std::string(argv[i]);
+  commands.calibrate.command_line = commands.run.command_line;
   if (const std::string verb = argc > 1 ? argv[1] : "--help"; !verb.starts_with('-') && !is_verb(app, verb)) {
-    const std::vector<std::string> verbs = {"run", "list", "check", "info", "report", "collect", "import", "synth"};
+    const std::vector<std::string> verbs = {"run",    "calibrate", "list",   "check", "info",
+                                            "report", "collect",   "import", "synth"};
     return complain(UsageError(fmt::format("unknown verb '{}'{}", verb, did_you_mean(verb, verbs))), kUsage);
   }
   try {

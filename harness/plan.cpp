@@ -17,25 +17,6 @@
 namespace salebench {
 namespace {
 
-std::string role_name(Role role) {
-  return role == Role::oracle ? "oracle" : role == Role::baseline ? "baseline" : "method";
-}
-
-/// All combinations of a method's axes, in the order written, the last axis fastest.
-std::vector<ParamValues> expand(const MethodConfig& config) {
-  std::vector<ParamValues> combinations = {{}};
-  for (const auto& [name, values] : config.axes) {
-    std::vector<ParamValues> longer;
-    for (const ParamValues& combination : combinations)
-      for (const std::string& value : values) {
-        longer.push_back(combination);
-        longer.back()[name] = value;
-      }
-    combinations = std::move(longer);
-  }
-  return combinations;
-}
-
 /// Fingerprints of the files that a method's parameters name. Throws DataError if one can't be read.
 std::string files_of(Method& method) {
   std::string fingerprints;
@@ -55,15 +36,6 @@ std::string cell_id(const SweepConfig& s, const PlannedCell& cell, const std::st
   return fmt::format("{}-{:016x}", cell.method, XXH3_64bits(all.data(), all.size()));
 }
 
-/// A view of a problem, loaded once to check its values and take its fingerprint.
-struct CheckedView {
-  std::string dataset;
-  ProblemInfo problem;
-  ProblemView view;
-  Shape shape;
-  std::string fingerprint, truth_fingerprint;
-};
-
 void add_views(const DatasetConfig& config, const Dataset& dataset, const ProblemInfo& info,
                std::vector<CheckedView>& views) {
   const ProblemTensors whole = dataset.load(info.id);
@@ -78,9 +50,29 @@ void add_views(const DatasetConfig& config, const Dataset& dataset, const Proble
   }
 }
 
-std::vector<CheckedView> check_datasets(const SweepConfig& sweep) {
+}  // namespace
+
+std::string role_name(Role role) {
+  return role == Role::oracle ? "oracle" : role == Role::baseline ? "baseline" : "method";
+}
+
+std::vector<ParamValues> expand(const MethodConfig& config) {
+  std::vector<ParamValues> combinations = {{}};
+  for (const auto& [name, values] : config.axes) {
+    std::vector<ParamValues> longer;
+    for (const ParamValues& combination : combinations)
+      for (const std::string& value : values) {
+        longer.push_back(combination);
+        longer.back()[name] = value;
+      }
+    combinations = std::move(longer);
+  }
+  return combinations;
+}
+
+std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datasets) {
   std::vector<CheckedView> views;
-  for (const DatasetConfig& config : sweep.datasets) {
+  for (const DatasetConfig& config : datasets) {
     const Dataset dataset(config.path);
     for (const std::string& glob : config.problems) {
       bool matched = false;
@@ -94,8 +86,6 @@ std::vector<CheckedView> check_datasets(const SweepConfig& sweep) {
   }
   return views;
 }
-
-}  // namespace
 
 std::string PlannedCell::label() const {
   return fmt::format("{}{}{} | {} {}{}", method, settings.empty() ? "" : " ", settings, problem.id, shape.kv_len,
@@ -111,7 +101,7 @@ const PlannedCell& Plan::cell(const std::string& id) const {
 Plan make_plan(SweepConfig sweep, bool quick) {
   Plan plan{std::move(sweep), quick, {}};
   std::set<std::string> seen;
-  for (const CheckedView& v : check_datasets(plan.sweep)) {
+  for (const CheckedView& v : check_datasets(plan.sweep.datasets)) {
     for (const std::string& backend : plan.sweep.backends) {
       for (const MethodConfig& config : plan.sweep.methods) {
         for (const ParamValues& values : expand(config)) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/method.h"
 #include "core/problem.h"
 #include "datasets/dataset.h"
 #include "harness/config.h"
@@ -40,6 +41,24 @@ struct Plan {
 
   const PlannedCell& cell(const std::string& id) const;  ///< throws UsageError
 };
+
+/// A view of a problem, loaded once to check its values and take its fingerprint.
+struct CheckedView {
+  std::string dataset;
+  ProblemInfo problem;
+  ProblemView view;
+  Shape shape;
+  std::string fingerprint, truth_fingerprint;
+};
+
+/// The problems that a config selects, in order. Throws DataError.
+std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datasets);
+
+/// All combinations of a method's axes, in the order written, the last axis fastest.
+std::vector<ParamValues> expand(const MethodConfig& config);
+
+/// "method", "baseline" or "oracle".
+std::string role_name(Role role);
 
 /// Expands a sweep: opens every capture, reads and checks the tensors of every selected problem. Equal cells appear
 /// once. Throws UsageError or DataError before anything is measured.

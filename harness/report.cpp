@@ -10,15 +10,12 @@
 
 #include "core/hdf5.h"
 #include "harness/run_folder.h"
+#include "harness/text_table.h"
 
 namespace salebench {
 namespace {
 
-using Row = std::vector<std::string>;
-
-std::string number(double value, const char* format, double factor = 1) {
-  return std::isnan(value) ? "-" : fmt::format(fmt::runtime(format), value * factor);
-}
+using Row = TextRow;
 
 const Row kHeader = {"problem", "len",   "method",    "settings",  "density",  "recall",  "p05",
                      "rel_l2",  "worst", "select ms", "attend ms", "total ms", "speedup", "status"};
@@ -32,44 +29,16 @@ Row report_row(const CellRecord& r) {
           std::to_string(r.kv_len),
           r.method,
           r.settings,
-          number(r.density, "{:.4f}"),
-          number(r.recall_mean, "{:.4f}"),
-          number(r.recall_p05, "{:.4f}"),
-          number(r.rel_l2, "{:.2e}"),
-          number(r.rel_l2_worst, "{:.2e}"),
-          number(r.select_s, "{:.3g}", 1e3),
-          number(r.attend_s, "{:.3g}", 1e3),
-          number(r.total_s, "{:.3g}", 1e3),
-          number(r.speedup, "{:.2f}"),
+          number_text(r.density, "{:.4f}"),
+          number_text(r.recall_mean, "{:.4f}"),
+          number_text(r.recall_p05, "{:.4f}"),
+          number_text(r.rel_l2, "{:.2e}"),
+          number_text(r.rel_l2_worst, "{:.2e}"),
+          number_text(r.select_s, "{:.3g}", 1e3),
+          number_text(r.attend_s, "{:.3g}", 1e3),
+          number_text(r.total_s, "{:.3g}", 1e3),
+          number_text(r.speedup, "{:.2f}"),
           status};
-}
-
-/// Printed width of UTF-8 text.
-std::size_t width(const std::string& text) {
-  return std::size_t(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
-std::string aligned(const std::vector<Row>& rows, bool markdown) {
-  std::vector<std::size_t> widths(rows.front().size());
-  for (const Row& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
-  std::string text;
-  for (std::size_t n = 0; n < rows.size(); ++n) {
-    std::string line = markdown ? "|" : "";
-    for (std::size_t i = 0; i < rows[n].size(); ++i) {
-      const bool left = i == 0 || i == 2 || i == 3 || i + 1 == rows[n].size();
-      const std::string pad(widths[i] - width(rows[n][i]), ' ');
-      line += fmt::format("{}{}{}", markdown ? " " : "", left ? rows[n][i] + pad : pad + rows[n][i],
-                          markdown ? " |" : "  ");
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-    if (n > 0) continue;
-    std::string rule = markdown ? "|" : "";
-    for (const std::size_t w : widths) rule += std::string(w + (markdown ? 2 : 0), '-') + (markdown ? "|" : "  ");
-    text += rule + "\n";
-  }
-  return text;
 }
 
 std::string csv(const std::vector<CellRecord>& records) {
@@ -145,7 +114,7 @@ std::string format_report(std::vector<CellRecord> records, const std::string& fo
   std::ranges::stable_sort(records, {}, problem_of);
   std::vector<Row> rows = {kHeader};
   for (const CellRecord& r : records) rows.push_back(report_row(r));
-  return aligned(rows, format == "md");
+  return aligned_table(rows, {0, 2, 3, kHeader.size() - 1}, format == "md");
 }
 
 }  // namespace salebench

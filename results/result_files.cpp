@@ -90,6 +90,17 @@ void write_run(const std::string& path, const RunAttributes& attributes, std::ve
   file.save(path);
 }
 
+void write_calibration_table(const std::string& path, const RunAttributes& attributes,
+                             const std::vector<CalibrationRecord>& records) {
+  const h5::File file = h5::File::create();
+  const h5::Group& root = file.root();
+  root.set_attribute("format", "salebench.calibration");
+  root.set_attribute("format_version", std::int64_t(kFormatVersion));
+  for (const auto& [name, value] : attributes) root.set_attribute(name, value);
+  write_table(root, "calibration", records);
+  file.save(path);
+}
+
 std::vector<CellRecord> read_run(const std::string& path) {
   const h5::File file = h5::File::open(path);
   if (file.root().string_attribute("format") != kRunFormat)

@@ -37,4 +37,8 @@ void write_run(const std::string& path, const RunAttributes& attributes, std::ve
 /// The cells of a run.h5. Throws h5::Error.
 std::vector<CellRecord> read_run(const std::string& path);
 
+/// Writes calibration.h5: the table /calibration and text attributes. Throws WriteError.
+void write_calibration_table(const std::string& path, const RunAttributes& attributes,
+                             const std::vector<CalibrationRecord>& records);
+
 }  // namespace salebench

@@ -126,6 +126,53 @@ const std::vector<Column<ProblemRecord>>& columns<ProblemRecord>() {
   return table;
 }
 
+template <>
+const std::vector<Column<CalibrationRecord>>& columns<CalibrationRecord>() {
+  using R = CalibrationRecord;
+  static const std::vector<Column<R>> table = {
+      {"method", "", "registered name", &R::method},
+      {"method_version", "", "raised when a method's results change", &R::method_version},
+      {"role", "", "method, baseline or oracle", &R::role},
+      {"settings", "", "the parameters that the config sets, for people", &R::settings},
+      {"params", "", "all parameters but the calibrated one, JSON", &R::params},
+      {"knob", "", "the parameter that was calibrated; empty for a method without one", &R::knob},
+      {"metric", "", "what the target limits: rel_l2, l1_per_token or recall", &R::metric},
+      {"target", "", "the limit", &R::target},
+      {"scope", "", "head, layer or global: what has a value of its own", &R::scope},
+      {"search", "", "bisection or paper", &R::search},
+      {"fit", "", "rows fitted to: first_half, even_blocks or all", &R::fit},
+      {"dataset", "", "path of the capture", &R::dataset},
+      {"problem", "", "id of the problem in the capture", &R::problem},
+      {"fingerprint", "", "hash of the problem as used", &R::fingerprint},
+      {"kv_len", "tokens", "keys", &R::kv_len},
+      {"head", "", "query head; -1 for the problem as a whole", &R::head},
+      {"value", "", "the value found; NaN for the whole problem where heads have values of their own", &R::value},
+      {"status", "",
+       "ok; unreachable (even the value that keeps most misses the target); fixed (no knob); not_reproduced (the last "
+       "evaluation missed what the search had met); unsupported; error",
+       &R::status},
+      {"reason", "", "why the status is unsupported or error", &R::reason},
+      {"evaluations", "", "values tried; the most of a head for the whole problem", &R::evaluations},
+      {"fit_density", "", "kept causal pairs / causal pairs of the rows fitted to; NaN for a held-out data set",
+       &R::fit_density},
+      {"fit_recall", "", "mean recall of these rows", &R::fit_recall},
+      {"fit_rel_l2", "", "relative L2 error of the output over these rows", &R::fit_rel_l2},
+      {"fit_l1_per_token", "", "sum of absolute errors of a head / rows; mean over heads for the whole problem",
+       &R::fit_l1_per_token},
+      {"held_out_density", "", "the same of the rows not fitted to; NaN where there are none", &R::held_out_density},
+      {"held_out_recall", "", "as fit_recall, of the rows not fitted to", &R::held_out_recall},
+      {"held_out_rel_l2", "", "as fit_rel_l2, of the rows not fitted to", &R::held_out_rel_l2},
+      {"held_out_l1_per_token", "", "as fit_l1_per_token, of the rows not fitted to", &R::held_out_l1_per_token},
+      {"select_s", "s", "median time of selection over all evaluations, caches as they are; whole problem only",
+       &R::select_s},
+      {"attend_s", "s", "time of attention at the values found, once, caches as they are; whole problem only",
+       &R::attend_s},
+      {"threads", "", "CPU threads", &R::threads},
+      {"file", "", "the values as methods read them, in the same folder; empty for none", &R::file},
+  };
+  return table;
+}
+
 namespace {
 
 template <class Record>
@@ -144,7 +191,9 @@ std::string schema_markdown() {
   return table_markdown<CellRecord>("/cells", "one row a cell") +
          table_markdown<HeadRecord>("/heads", "one row a query head of a cell") +
          table_markdown<SampleRecord>("/samples", "one row a timed phase of a sample") +
-         table_markdown<ProblemRecord>("/problems", "one row a captured problem");
+         table_markdown<ProblemRecord>("/problems", "one row a captured problem") +
+         table_markdown<CalibrationRecord>("/calibration",
+                                           "one row a head or problem, for each setting and target; in calibration.h5");
 }
 
 }  // namespace salebench

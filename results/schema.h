@@ -50,6 +50,18 @@ struct ProblemRecord {
   double scale = kNoValue;
 };
 
+/// One value that a calibration found, with its figures on one problem: of a head, or of the problem as a whole.
+struct CalibrationRecord {
+  std::string method, role, settings, params, knob, metric, scope, search, fit, dataset, problem, fingerprint, status,
+      reason, file;
+  std::int64_t method_version = 0, kv_len = 0, head = -1, evaluations = 0, threads = 0;
+  double target = kNoValue, value = kNoValue;
+  double fit_density = kNoValue, fit_recall = kNoValue, fit_rel_l2 = kNoValue, fit_l1_per_token = kNoValue;
+  double held_out_density = kNoValue, held_out_recall = kNoValue, held_out_rel_l2 = kNoValue,
+         held_out_l1_per_token = kNoValue;
+  double select_s = kNoValue, attend_s = kNoValue;
+};
+
 template <class Record>
 struct Column {
   const char* name;

@@ -87,9 +87,11 @@ template void write_table(const h5::Group&, const std::string&, const std::vecto
 template void write_table(const h5::Group&, const std::string&, const std::vector<HeadRecord>&);
 template void write_table(const h5::Group&, const std::string&, const std::vector<SampleRecord>&);
 template void write_table(const h5::Group&, const std::string&, const std::vector<ProblemRecord>&);
+template void write_table(const h5::Group&, const std::string&, const std::vector<CalibrationRecord>&);
 template std::vector<CellRecord> read_table(const h5::Group&, const std::string&);
 template std::vector<HeadRecord> read_table(const h5::Group&, const std::string&);
 template std::vector<SampleRecord> read_table(const h5::Group&, const std::string&);
 template std::vector<ProblemRecord> read_table(const h5::Group&, const std::string&);
+template std::vector<CalibrationRecord> read_table(const h5::Group&, const std::string&);
 
 }  // namespace salebench

@@ -1,0 +1,253 @@
+#include "harness/calibrate.h"
+
+#include <fmt/format.h>
+#include <fnmatch.h>
+#include <omp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "core/atomic_file.h"
+#include "harness/calibrate_output.h"
+#include "harness/progress.h"
+#include "harness/provenance.h"
+#include "harness/worker.h"
+
+namespace salebench {
+namespace {
+
+/// A group before its problems are loaded.
+struct GroupPlan {
+  std::string id;
+  std::vector<CheckedView> fitted, held_out;
+};
+
+std::string label(const MethodSetting& setting, const GroupPlan& group) {
+  return fmt::format("{} | {}", setting.text(), group.id);
+}
+
+bool wanted(const MethodSetting& setting, const GroupPlan& group, const std::string& glob) {
+  return glob.empty() || ::fnmatch(glob.c_str(), setting.text().c_str(), 0) == 0 ||
+         ::fnmatch(glob.c_str(), label(setting, group).c_str(), 0) == 0;
+}
+
+std::vector<MethodSetting> expand_settings(const SweepConfig& sweep) {
+  std::vector<MethodSetting> settings;
+  std::set<std::pair<std::string, ParamValues>> seen;
+  for (const MethodConfig& config : sweep.methods)
+    for (const ParamValues& values : expand(config)) {
+      const auto method = make_method(config.name, values);
+      if (seen.insert({config.name, param_values(method->params())}).second) settings.push_back({config.name, values});
+    }
+  return settings;
+}
+
+/// Copies of heads have the values of the first, so only one copy takes part.
+std::vector<CheckedView> without_copies(std::vector<CheckedView> views) {
+  std::set<std::string> seen;
+  std::erase_if(views, [&](const CheckedView& v) {
+    return !seen.insert(v.dataset + " " + v.problem.id + " " + v.truth_fingerprint).second;
+  });
+  for (CheckedView& v : views) v.shape = Dataset::shape_of(v.problem, {v.view.length, 1});
+  return views;
+}
+
+std::vector<GroupPlan> plan_groups(const CalibrateConfig& config) {
+  std::vector<GroupPlan> groups;
+  const bool global = config.scope == "global";
+  const auto group_of = [&](const CheckedView& view) {
+    return std::ranges::find(groups, global ? "all problems" : view.problem.id, &GroupPlan::id);
+  };
+  for (const CheckedView& view : without_copies(check_datasets(config.sweep.datasets))) {
+    const auto found = group_of(view);
+    if (found == groups.end()) {
+      groups.push_back({global ? "all problems" : view.problem.id, {view}, {}});
+      continue;
+    }
+    const int heads = found->fitted.front().shape.q_heads;
+    if (!global && view.shape.q_heads != heads)
+      throw DataError(
+          fmt::format("'{}' has {} query heads in {} and {} in {}: problems of one id must be the same heads",
+                      view.problem.id, heads, found->fitted.front().dataset, view.shape.q_heads, view.dataset));
+    found->fitted.push_back(view);
+  }
+  for (const CheckedView& view : without_copies(check_datasets(config.held_out))) {
+    const auto found = group_of(view);
+    if (found == groups.end() || (!global && found->fitted.front().shape.q_heads != view.shape.q_heads))
+      throw DataError(fmt::format("held-out problem '{}' of {}: no problem of that id and {} heads is calibrated",
+                                  view.problem.id, view.dataset, view.shape.q_heads));
+    found->held_out.push_back(view);
+  }
+  return groups;
+}
+
+/// What the calibration says on stderr: a line that is rewritten on a terminal, elsewhere one for each setting and
+/// group.
+class CalibrationProgress {
+ public:
+  CalibrationProgress(int total, bool quiet) : total_(total), quiet_(quiet), terminal_(::isatty(STDERR_FILENO)) {}
+
+  void note(const std::string& text) const { line(text, false); }
+  void finished(const std::string& text) {
+    ++done_;
+    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    line(fmt::format("[{:>3}/{}] {}{}", done_, total_, text,
+                     done_ < total_ ? " | eta " + duration_text(elapsed / done_ * (total_ - done_)) : ""),
+         true);
+  }
+  void end() const {
+    if (terminal_ && !quiet_) fmt::print(stderr, "\r\033[K");
+  }
+
+ private:
+  void line(const std::string& text, bool lasting) const {
+    if (quiet_ || (!terminal_ && !lasting)) return;
+    fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", text, terminal_ ? "" : "\n");
+    std::fflush(stderr);
+  }
+
+  int total_, done_ = 0;
+  bool quiet_, terminal_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+CalibrationGroup load_group(const GroupPlan& plan, const CalibrateConfig& config, const TruthCache& cache,
+                            const CalibrationProgress& progress) {
+  CalibrationGroup group{plan.id, {}};
+  const auto add = [&](const std::vector<CheckedView>& views, bool fitted) {
+    for (const CheckedView& view : views)
+      group.problems.push_back(
+          load_scored(view, config.fit, fitted, cache,
+                      {view.truth_fingerprint, config.sweep.truth_rows, config.sweep.seed}, [&](double share) {
+                        progress.note(fmt::format("exact attention of {} {}: {:.0f}%", view.problem.id,
+                                                  view.shape.kv_len, 100 * share));
+                        return !interrupted;
+                      }));
+  };
+  add(plan.fitted, true);
+  add(plan.held_out, false);
+  return group;
+}
+
+std::string summary(const std::vector<GroupOutcome>& outcomes) {
+  const GroupOutcome& first = outcomes.front();
+  if (!first.failure.empty()) return fmt::format("{}: {}", first.failure, first.reason);
+  std::size_t units = 0, met = 0;
+  for (const GroupOutcome& outcome : outcomes) {
+    units += outcome.units.size();
+    met += std::size_t(std::ranges::count(outcome.units, "ok", &UnitOutcome::status));
+  }
+  return first.units.front().status == "fixed" ? std::string("no knob: scored as it is")
+                                               : fmt::format("{} of {} values meet their target", met, units);
+}
+
+ExitCode exit_code_of(const std::vector<CalibrationRecord>& records) {
+  const auto count = [&](const char* status) {
+    return std::ranges::count(records, status, &CalibrationRecord::status);
+  };
+  if (count("error") + count("not_reproduced") > 0) return kSomeCellsFailed;
+  return count("unsupported") == std::ssize(records) ? kNothingMeasured : kAllDone;
+}
+
+/// A calibration under way: its folder and what it has found.
+class Calibration {
+ public:
+  Calibration(const CalibrateConfig& config, const CalibrateOptions& options, std::vector<MethodSetting> settings,
+              std::string folder, int total)
+      : config_(config),
+        options_(options),
+        settings_(std::move(settings)),
+        folder_(std::move(folder)),
+        progress_(total, options.quiet) {}
+
+  void run(const std::vector<GroupPlan>& groups) {
+    const TruthCache cache(TruthCache::default_folder());
+    for (const GroupPlan& plan : groups) {
+      if (std::ranges::none_of(settings_, [&](const auto& s) { return wanted(s, plan, options_.only); })) continue;
+      const CalibrationGroup group = load_group(plan, config_, cache, progress_);
+      for (const MethodSetting& setting : settings_)
+        if (wanted(setting, plan, options_.only)) calibrate(setting, plan, group);
+    }
+  }
+
+  ExitCode finish() {
+    progress_.end();
+    if (!records_.empty()) std::fputs(calibration_text(records_).c_str(), stdout);
+    for (const std::string& sentence : left_out_) fmt::print(stderr, "{}\n", sentence);
+    if (interrupted) {
+      fmt::print(stderr, "interrupted; what is finished is in {}\n", folder_);
+      return kInterrupted;
+    }
+    fmt::print(stderr, "{}/calibration.h5: {} rows; `salebench run {}/run.yaml` measures the values\n", folder_,
+               records_.size(), folder_);
+    return exit_code_of(records_);
+  }
+
+ private:
+  void calibrate(const MethodSetting& setting, const GroupPlan& plan, const CalibrationGroup& group) {
+    progress_.note(label(setting, plan) + " ...");
+    const std::vector<GroupOutcome> outcomes = calibrate_group(setting, group, config_);
+    for (const GroupOutcome& outcome : outcomes)
+      for (CalibrationRecord& r : calibration_records(setting, group, outcome, config_))
+        records_.push_back(std::move(r));
+    left_out_ = write_calibration_folder(folder_, config_, settings_, records_,
+                                         {{"run", config_.sweep.run},
+                                          {"created_utc", utc_now()},
+                                          {"argv", options_.command_line},
+                                          {"config_yaml", config_.sweep.text},
+                                          {"provenance", provenance_json()}});
+    progress_.finished(fmt::format("{} | {}", label(setting, plan), summary(outcomes)));
+  }
+
+  const CalibrateConfig& config_;
+  const CalibrateOptions& options_;
+  std::vector<MethodSetting> settings_;
+  std::string folder_;
+  CalibrationProgress progress_;
+  std::vector<CalibrationRecord> records_;
+  std::vector<std::string> left_out_;
+};
+
+void make_folder(const std::string& folder, bool force) {
+  std::error_code error;
+  if (!force && std::filesystem::exists(folder, error) && !std::filesystem::is_empty(folder, error))
+    throw UsageError(
+        fmt::format("{} exists: --force writes over its calibration; or choose another folder with -o", folder));
+  std::filesystem::create_directories(folder, error);
+  if (error) throw WriteError(fmt::format("cannot make {}: {}", folder, error.message()));
+}
+
+}  // namespace
+
+ExitCode run_calibration(const CalibrateOptions& options) {
+  catch_interrupts();
+  const CalibrateConfig config = read_calibrate_config(options.config, options.overrides);
+  omp_set_num_threads(config.sweep.threads > 0 ? config.sweep.threads : omp_get_num_procs());
+  const std::vector<MethodSetting> settings = expand_settings(config.sweep);
+  const std::vector<GroupPlan> groups = plan_groups(config);
+  int total = 0;
+  for (const GroupPlan& group : groups)
+    for (const MethodSetting& setting : settings) {
+      if (!wanted(setting, group, options.only)) continue;
+      ++total;
+      if (options.dry_run) fmt::print("{}\n", label(setting, group));
+    }
+  if (total == 0) {
+    fmt::print(stderr, "nothing matches --only '{}'; --dry-run lists what there is\n", options.only);
+    return kNothingMeasured;
+  }
+  if (options.dry_run) return kAllDone;
+  const std::string folder = options.out.empty() ? "runs/" + config.sweep.run + "-calibration" : options.out;
+  make_folder(folder, options.force);
+  Calibration calibration(config, options, settings, folder, total);
+  try {
+    calibration.run(groups);
+  } catch (const Stopped&) {
+    return calibration.finish();
+  }
+  return calibration.finish();
+}
+
+}  // namespace salebench

@@ -1,0 +1,24 @@
+// The config of `salebench calibrate`: that of a sweep with a section `calibrate`.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "harness/config.h"
+#include "harness/knob_search.h"
+
+namespace salebench {
+
+struct CalibrateConfig {
+  SweepConfig sweep;
+  std::vector<Target> targets;
+  std::string scope = "head";      ///< a value for each head; layer: for each problem; global: one for all
+  std::string fit = "first_half";  ///< rows that values are fitted to; or even_blocks, or all
+  SearchSettings search;
+  std::vector<DatasetConfig> held_out;  ///< scored, not fitted to
+};
+
+/// Throws UsageError as read_config() does, and for a method whose knob the config sets.
+CalibrateConfig read_calibrate_config(const std::string& path, const std::vector<std::string>& overrides);
+
+}  // namespace salebench

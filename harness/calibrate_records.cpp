@@ -1,0 +1,137 @@
+#include "harness/calibrate_records.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+
+#include "harness/calibrated_knob.h"
+#include "harness/params_json.h"
+#include "harness/text_table.h"
+
+namespace salebench {
+namespace {
+
+CalibrationRecord shared_record(const MethodSetting& setting, const GroupOutcome& outcome,
+                                const CalibrateConfig& config) {
+  const auto method = make_method(setting.method, setting.values);
+  const Params params = method->params();
+  const Param* knob = knob_param(params);
+  CalibrationRecord r;
+  r.method = setting.method, r.method_version = method_info(setting.method).version;
+  r.role = role_name(method->role());
+  r.settings = param_text(setting.values);
+  r.params =
+      params_json(setting.method, setting.values,
+                  knob ? std::vector{knob->name(), knob_file_param(setting.method)} : std::vector<std::string>());
+  r.knob = knob ? knob->name() : "";
+  r.metric = outcome.target.metric, r.target = outcome.target.limit;
+  r.scope = config.scope, r.search = config.search.kind, r.fit = config.fit;
+  r.threads = omp_get_max_threads();
+  return r;
+}
+
+void set_figures(CalibrationRecord& r, const Accuracy* fit, const Accuracy* held_out) {
+  if (fit) {
+    r.fit_density = fit->density, r.fit_recall = fit->recall_mean;
+    r.fit_rel_l2 = fit->rel_l2, r.fit_l1_per_token = fit->l1_per_token;
+  }
+  if (held_out) {
+    r.held_out_density = held_out->density, r.held_out_recall = held_out->recall_mean;
+    r.held_out_rel_l2 = held_out->rel_l2, r.held_out_l1_per_token = held_out->l1_per_token;
+  }
+}
+
+const Accuracy* head_of(const ProblemAccuracy& accuracy, std::size_t head) {
+  return accuracy.heads.empty() ? nullptr : &accuracy.heads[head];
+}
+const Accuracy* overall_of(const ProblemAccuracy& accuracy) {
+  return accuracy.heads.empty() ? nullptr : &accuracy.overall;
+}
+
+/// The row of a whole problem; its status is the first that is not ok.
+CalibrationRecord whole_record(CalibrationRecord r, const GroupOutcome& outcome, std::size_t problem) {
+  if (outcome.units.size() == 1) r.value = outcome.units.front().value;
+  r.status = outcome.units.front().status;
+  for (const UnitOutcome& unit : outcome.units) {
+    r.evaluations = std::max<std::int64_t>(r.evaluations, unit.evaluations);
+    if (r.status == "ok") r.status = unit.status;
+  }
+  const Score& score = outcome.scores[problem];
+  set_figures(r, overall_of(score.fit), overall_of(score.held_out));
+  r.select_s = outcome.select_s[problem], r.attend_s = score.attend_s;
+  return r;
+}
+
+}  // namespace
+
+std::vector<CalibrationRecord> calibration_records(const MethodSetting& setting, const CalibrationGroup& group,
+                                                   const GroupOutcome& outcome, const CalibrateConfig& config) {
+  const CalibrationRecord shared = shared_record(setting, outcome, config);
+  std::vector<CalibrationRecord> records;
+  for (std::size_t i = 0; i < group.problems.size(); ++i) {
+    const CheckedView& view = group.problems[i].view;
+    CalibrationRecord r = shared;
+    r.dataset = view.dataset, r.problem = view.problem.id, r.fingerprint = view.truth_fingerprint;
+    r.kv_len = view.shape.kv_len;
+    if (!outcome.failure.empty()) {
+      r.status = outcome.failure, r.reason = outcome.reason;
+      records.push_back(r);
+      continue;
+    }
+    records.push_back(whole_record(r, outcome, i));
+    for (int head = 0; head < view.shape.q_heads; ++head) {
+      const UnitOutcome& unit = outcome.units[outcome.units.size() == 1 ? 0 : std::size_t(head)];
+      r.head = head, r.value = unit.value, r.status = unit.status, r.evaluations = unit.evaluations;
+      const Score& score = outcome.scores[i];
+      set_figures(r, head_of(score.fit, std::size_t(head)), head_of(score.held_out, std::size_t(head)));
+      records.push_back(r);
+    }
+  }
+  return records;
+}
+
+namespace {
+
+/// "0.012" or, over heads, "0.002..0.05".
+std::string value_text(const std::vector<CalibrationRecord>& records, std::size_t whole) {
+  double low = records[whole].value, high = low;
+  for (std::size_t i = whole + 1; i < records.size() && records[i].head >= 0; ++i)
+    low = std::fmin(low, records[i].value), high = std::fmax(high, records[i].value);
+  return low == high ? number_text(low, "{:.4g}") : number_text(low, "{:.3g}") + number_text(high, "..{:.3g}");
+}
+
+/// The worst of the heads: the largest error, or the smallest recall.
+double worst_head(const std::vector<CalibrationRecord>& records, std::size_t whole, double CalibrationRecord::*member,
+                  bool smallest) {
+  double worst = kNoValue;
+  for (std::size_t i = whole + 1; i < records.size() && records[i].head >= 0; ++i)
+    worst = smallest ? std::fmin(worst, records[i].*member) : std::fmax(worst, records[i].*member);
+  return worst;
+}
+
+}  // namespace
+
+std::string calibration_text(const std::vector<CalibrationRecord>& records) {
+  std::vector<TextRow> rows = {{"target", "method", "settings", "problem", "len", "knob", "values", "tries", "density",
+                                "recall", "error", "worst", "density'", "recall'", "error'", "worst'", "status"}};
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const CalibrationRecord& r = records[i];
+    if (r.head >= 0) continue;
+    const bool l1 = r.metric == "l1_per_token";
+    const auto fit_error = l1 ? &CalibrationRecord::fit_l1_per_token : &CalibrationRecord::fit_rel_l2;
+    const auto held_error = l1 ? &CalibrationRecord::held_out_l1_per_token : &CalibrationRecord::held_out_rel_l2;
+    const auto number = [&](double value) { return number_text(value, "{:.4f}"); };
+    rows.push_back({fmt::format("{}={}", r.metric, r.target), r.method, r.settings, r.problem, std::to_string(r.kv_len),
+                    r.knob, value_text(records, i), std::to_string(r.evaluations), number(r.fit_density),
+                    number(r.fit_recall), number(r.*fit_error), number(worst_head(records, i, fit_error, false)),
+                    number(r.held_out_density), number(r.held_out_recall), number(r.*held_error),
+                    number(worst_head(records, i, held_error, false)),
+                    r.status + (r.reason.empty() ? "" : ": ") + r.reason});
+  }
+  return aligned_table(rows, {0, 1, 2, 3, 5, 6, 16}) +
+         "error: rel_l2, or l1_per_token where that is the target, of the problem; worst: of its worst head; ' marks "
+         "rows and data sets that were held out\n";
+}
+
+}  // namespace salebench
