@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.h"
@@ -14,9 +15,22 @@ namespace {
 constexpr const char* kFormat = "salebench.calibration";
 constexpr int kVersion = 1;
 
+/// JSON has no NaN or infinity: null stands for them.
+double number_of(const nlohmann::json& json, const char* name) {
+  const auto& value = json.at(name);
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
 }  // namespace
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CalibratedHead, density, recall, rel_l2, l1_per_token)
+void to_json(nlohmann::json& json, const CalibratedHead& head) {
+  json = {
+      {"density", head.density}, {"recall", head.recall}, {"rel_l2", head.rel_l2}, {"l1_per_token", head.l1_per_token}};
+}
+void from_json(const nlohmann::json& json, CalibratedHead& head) {
+  head = {number_of(json, "density"), number_of(json, "recall"), number_of(json, "rel_l2"),
+          number_of(json, "l1_per_token")};
+}
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CalibratedProblem, dataset, problem, fingerprint, length, fit, held_out)
 
 void write_calibration(const std::string& path, const CalibrationFile& file) {

@@ -76,8 +76,8 @@ std::vector<GroupPlan> plan_groups(const CalibrateConfig& config) {
   for (const CheckedView& view : without_copies(check_datasets(config.held_out))) {
     const auto found = group_of(view);
     if (found == groups.end() || (!global && found->fitted.front().shape.q_heads != view.shape.q_heads))
-      throw DataError(fmt::format("held-out problem '{}' of {}: no problem of that id and {} heads is calibrated",
-                                  view.problem.id, view.dataset, view.shape.q_heads));
+      throw UsageError(fmt::format("held-out problem '{}' of {}: no problem of that id and {} heads is calibrated",
+                                   view.problem.id, view.dataset, view.shape.q_heads));
     found->held_out.push_back(view);
   }
   return groups;

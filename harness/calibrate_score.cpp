@@ -56,6 +56,18 @@ void set_knob(Method& method, std::span<const double> values) {
   if (knob.per_head) knob.of_head.assign(values.begin(), values.end());
 }
 
+/// The figures of a problem whose heads were evaluated apart, as far as they are means over heads.
+void set_overall(ProblemAccuracy& accuracy) {
+  Accuracy& overall = accuracy.overall = {};
+  const double share = 1 / double(accuracy.heads.size());
+  for (const Accuracy& head : accuracy.heads) {
+    overall.density += share * head.density;
+    overall.recall_mean += share * head.recall_mean;
+    overall.l1_per_token += share * head.l1_per_token;
+  }
+  overall.rel_l2 = kNoValue;
+}
+
 }  // namespace
 
 RowSet fit_rows(const std::string& fit, int q_len) {
@@ -107,10 +119,7 @@ Score Scorer::score_each(std::span<const double> values, bool everything) {
         if (values[head] == value) heads[head] = (score.*part).heads[head];
     }
   }
-  for (const auto part : {&Score::fit, &Score::held_out}) {
-    Accuracy& overall = (mixed.*part).overall;
-    overall.density = overall.recall_mean = overall.rel_l2 = overall.l1_per_token = kNoValue;
-  }
+  for (const auto part : {&Score::fit, &Score::held_out}) set_overall(mixed.*part);
   return mixed;
 }
 

@@ -118,6 +118,17 @@ def _frame(group: h5py.Group) -> pd.DataFrame:
     return frame.set_index("row") if "row" in columns else frame
 
 
+def calibration(path: str | Path) -> pd.DataFrame:
+    """The table of a calibration, from its folder or its calibration.h5: a row for each setting, target, problem and
+    head; head -1 is the problem as a whole."""
+    path = Path(path)
+    path = path / "calibration.h5" if path.is_dir() else path
+    with h5py.File(path) as file:
+        if file.attrs.get("format") != "salebench.calibration":
+            raise ValueError(f"{path} is not a calibration of salebench")
+        return _frame(file["calibration"])
+
+
 def masks(run: Run, cell_id: str) -> np.ndarray:
     """The tiles that a cell keeps, bool [heads, q_blocks, k_blocks]. KeyError if the run has no mask of the cell."""
     with h5py.File(run.path) as file:
