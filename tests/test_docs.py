@@ -59,7 +59,8 @@ def test_example_notebook_runs(tmp_path):
 
 @pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_configs_plan(config, tmp_path):
-    result = run(PROGRAM, "run", config, "--dry-run", cwd=tmp_path)
+    verb = "calibrate" if "calibrate:" in config.read_text() else "run"
+    result = run(PROGRAM, verb, config, "--dry-run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
 
 
@@ -92,7 +93,7 @@ def test_commands_of_the_pages_are_valid(words, tmp_path):
     arguments = words[words.index(next(word for word in words if word.endswith("salebench"))) + 1:]
     if arguments[0] in ("list", "info"):
         assert run(PROGRAM, *arguments).returncode == 0
-    elif arguments[0] == "run":
+    elif arguments[0] in ("run", "calibrate"):
         assert run(PROGRAM, *arguments, "--dry-run").returncode == 0
     else:
         known = run(PROGRAM, arguments[0], "--help").stdout
