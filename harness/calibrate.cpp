@@ -188,7 +188,9 @@ class Calibration {
  private:
   void calibrate(const MethodSetting& setting, const GroupPlan& plan, const CalibrationGroup& group) {
     progress_.note(label(setting, plan) + " ...");
-    const std::vector<GroupOutcome> outcomes = calibrate_group(setting, group, config_);
+    const std::vector<GroupOutcome> outcomes = calibrate_group(setting, group, config_, [&](int count) {
+      progress_.note(fmt::format("{} | {} evaluations", label(setting, plan), count));
+    });
     for (const GroupOutcome& outcome : outcomes)
       for (CalibrationRecord& r : calibration_records(setting, group, outcome, config_))
         records_.push_back(std::move(r));

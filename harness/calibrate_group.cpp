@@ -16,8 +16,9 @@ Figures figures_of(const Accuracy& a) {
 /// A setting on the problems of a group.
 class GroupScorer {
  public:
-  GroupScorer(const MethodSetting& setting, const CalibrationGroup& group, const CalibrateConfig& config)
-      : group_(group), per_head_(config.scope == "head") {
+  GroupScorer(const MethodSetting& setting, const CalibrationGroup& group, const CalibrateConfig& config,
+              const std::function<void(int)>& evaluated)
+      : group_(group), per_head_(config.scope == "head"), evaluated_(evaluated) {
     for (const ScoredProblem& problem : group.problems) scorers_.emplace_back(setting, problem, config.sweep.seed);
   }
 
@@ -33,6 +34,8 @@ class GroupScorer {
       if (!per_head_ && !values.empty()) of_head.assign(std::size_t(group_.problems[i].view.shape.q_heads), values[0]);
       scores.push_back(scorers_[i].score(of_head, everything));
     }
+    ++evaluations_;
+    if (evaluated_) evaluated_(evaluations_);
     return scores;
   }
 
@@ -60,6 +63,8 @@ class GroupScorer {
  private:
   const CalibrationGroup& group_;
   bool per_head_;
+  const std::function<void(int)>& evaluated_;
+  int evaluations_ = 0;
   std::vector<Scorer> scorers_;
 };
 
@@ -98,10 +103,10 @@ void fail(std::vector<GroupOutcome>& outcomes, const std::string& failure, const
 }  // namespace
 
 std::vector<GroupOutcome> calibrate_group(const MethodSetting& setting, const CalibrationGroup& group,
-                                          const CalibrateConfig& config) {
+                                          const CalibrateConfig& config, const std::function<void(int)>& evaluated) {
   std::vector<GroupOutcome> outcomes;
   for (const Target& target : config.targets) outcomes.push_back({target, "", "", {}, {}, {}});
-  GroupScorer scorer(setting, group, config);
+  GroupScorer scorer(setting, group, config, evaluated);
   try {
     const auto method = make_method(setting.method, setting.values);
     const Params params = method->params();

@@ -2,6 +2,7 @@
 // problems where one value is wanted for them.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -33,9 +34,10 @@ struct GroupOutcome {
   std::vector<double> select_s;    ///< of each problem: median time of select_fast over all evaluations
 };
 
-/// Finds the values for every target of the config. A method that throws costs its own outcomes. Throws Stopped once
-/// interrupted.
+/// Finds the values for every target of the config; `evaluated` is told after each evaluation how many there were. A
+/// method that throws costs its own outcomes. Throws Stopped once interrupted.
 std::vector<GroupOutcome> calibrate_group(const MethodSetting& setting, const CalibrationGroup& group,
-                                          const CalibrateConfig& config);
+                                          const CalibrateConfig& config,
+                                          const std::function<void(int)>& evaluated = {});
 
 }  // namespace salebench

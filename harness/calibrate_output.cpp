@@ -100,6 +100,38 @@ std::string run_yaml(const CalibrateConfig& config, const YAML::Node& methods) {
   return std::string(out.c_str()) + "\n";
 }
 
+/// The rows of a setting at a target, as far as there are values.
+Rows rows_of(const MethodSetting& setting, const Target& target, std::vector<CalibrationRecord>& records) {
+  Rows rows;
+  const std::string settings = param_text(setting.values);
+  for (CalibrationRecord& r : records)
+    if (r.method == setting.method && r.settings == settings && r.metric == target.metric && r.target == target.limit &&
+        r.status != "unsupported" && r.status != "error")
+      rows.push_back(&r);
+  return rows;
+}
+
+/// Writes the file of a setting at a target, where a method can read it, and returns what run.yaml says of the two:
+/// nothing where no run can have these values.
+std::optional<YAML::Node> write_setting(const std::string& folder, const MethodSetting& setting, const Rows& rows,
+                                        std::set<std::string>& taken_names) {
+  YAML::Node grid(YAML::NodeType::Map);
+  for (const auto& [name, value] : setting.values) grid[name] = value;
+  const std::string& knob = rows.front()->knob;
+  if (knob.empty()) return grid;
+  if (const std::string param = knob_file_param(setting.method); !param.empty()) {
+    const std::string name = file_name(*rows.front(), taken_names);
+    for (CalibrationRecord* r : rows) r->file = name;
+    write_calibration(folder + "/" + name, file_of(setting, rows));
+    grid[param] = name;
+    return grid;
+  }
+  const auto value = only_value(rows);
+  if (!value) return std::nullopt;
+  grid[knob] = fmt::format("{}", *value);
+  return grid;
+}
+
 }  // namespace
 
 std::vector<std::string> write_calibration_folder(const std::string& folder, const CalibrateConfig& config,
@@ -111,32 +143,16 @@ std::vector<std::string> write_calibration_folder(const std::string& folder, con
   YAML::Node methods;
   for (const MethodSetting& setting : settings) {
     for (const Target& target : config.targets) {
-      Rows rows;
-      for (CalibrationRecord& r : records)
-        if (r.method == setting.method && r.settings == param_text(setting.values) && r.metric == target.metric &&
-            r.target == target.limit && (r.status != "unsupported" && r.status != "error"))
-          rows.push_back(&r);
+      const Rows rows = rows_of(setting, target, records);
       if (rows.empty()) continue;
-      YAML::Node grid(YAML::NodeType::Map);
-      for (const auto& [name, value] : setting.values) grid[name] = value;
-      const std::string& knob = rows.front()->knob;
-      const std::string file_param = knob_file_param(setting.method);
-      if (!file_param.empty()) {
-        const std::string name = file_name(*rows.front(), names);
-        for (CalibrationRecord* r : rows) r->file = name;
-        write_calibration(folder + "/" + name, file_of(setting, rows));
-        grid[file_param] = name;
-      } else if (const auto value = only_value(rows); !knob.empty() && value) {
-        grid[knob] = fmt::format("{}", *value);
-      } else if (!knob.empty()) {
+      if (const auto grid = write_setting(folder, setting, rows, names))
+        methods[setting.method].push_back(*grid);
+      else
         left_out.push_back(fmt::format(
             "{} at {}: its {} is one value for all heads and problems of a run, and these need several; the values are "
             "in calibration.h5, no file is written for them, and run.yaml leaves them out",
-            setting.text(), target.text(), knob));
-        continue;
-      }
-      methods[setting.method].push_back(grid);
-      if (knob.empty()) break;  // the same for every target
+            setting.text(), target.text(), rows.front()->knob));
+      if (rows.front()->knob.empty()) break;  // the same for every target
     }
   }
   write_calibration_table(folder + "/calibration.h5", attributes, records);

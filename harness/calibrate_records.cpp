@@ -4,6 +4,9 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cmath>
+#include <map>
+#include <tuple>
 
 #include "harness/calibrated_knob.h"
 #include "harness/params_json.h"
@@ -110,14 +113,29 @@ double worst_head(const std::vector<CalibrationRecord>& records, std::size_t who
   return worst;
 }
 
+/// The rows of whole problems, by problem and target, both in the order in which they first appear.
+std::vector<std::size_t> compared_order(const std::vector<CalibrationRecord>& records) {
+  std::vector<std::size_t> order;
+  std::map<std::tuple<std::string, std::string, std::int64_t>, std::size_t> problems;
+  std::map<std::pair<std::string, double>, std::size_t> targets;
+  std::vector<std::pair<std::size_t, std::size_t>> place;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const CalibrationRecord& r = records[i];
+    place.emplace_back(problems.try_emplace({r.dataset, r.problem, r.kv_len}, i).first->second,
+                       targets.try_emplace({r.metric, r.target}, i).first->second);
+    if (r.head < 0) order.push_back(i);
+  }
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return place[i]; });
+  return order;
+}
+
 }  // namespace
 
 std::string calibration_text(const std::vector<CalibrationRecord>& records) {
   std::vector<TextRow> rows = {{"target", "method", "settings", "problem", "len", "knob", "values", "tries", "density",
                                 "recall", "error", "worst", "density'", "recall'", "error'", "worst'", "status"}};
-  for (std::size_t i = 0; i < records.size(); ++i) {
+  for (const std::size_t i : compared_order(records)) {
     const CalibrationRecord& r = records[i];
-    if (r.head >= 0) continue;
     const bool l1 = r.metric == "l1_per_token";
     const auto fit_error = l1 ? &CalibrationRecord::fit_l1_per_token : &CalibrationRecord::fit_rel_l2;
     const auto held_error = l1 ? &CalibrationRecord::held_out_l1_per_token : &CalibrationRecord::held_out_rel_l2;

@@ -13,7 +13,7 @@ namespace salebench {
 std::vector<CalibrationRecord> calibration_records(const MethodSetting& setting, const CalibrationGroup& group,
                                                    const GroupOutcome& outcome, const CalibrateConfig& config);
 
-/// A line for each setting, target and problem.
+/// A line for each setting, target and problem; those that compare, of one problem and target, stand together.
 std::string calibration_text(const std::vector<CalibrationRecord>& records);
 
 }  // namespace salebench

@@ -98,12 +98,18 @@ TEST_F(Results, AnUnwritablePathSaysWhy) {
   }
 }
 
-TEST(Schema, NamesAreUniqueAndExplained) {
+template <class Record>
+void check_names() {
   std::set<std::string> names;
-  for (const auto& column : columns<CellRecord>()) {
+  for (const auto& column : columns<Record>()) {
     EXPECT_TRUE(names.insert(column.name).second) << column.name;
     EXPECT_STRNE(column.meaning, "") << column.name;
   }
+}
+
+TEST(Schema, NamesAreUniqueAndExplained) {
+  check_names<CellRecord>();
+  check_names<CalibrationRecord>();
 }
 
 TEST(Schema, TheReadmeHoldsTheGeneratedTables) {
