@@ -7,7 +7,7 @@ import json
 import pytest
 from cli_helpers import TEST_PROGRAM, Box, problem
 
-VERBS = ["run", "list", "info", "report", "collect"]
+VERBS = ["run", "calibrate", "list", "info", "report", "collect"]
 
 
 @pytest.fixture
