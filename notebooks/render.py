@@ -43,14 +43,19 @@ def main() -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where notebooks/ and plots/ go; default: the run's")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    calibrated = (arguments.run / "calibration.h5").is_file() or arguments.run.name == "calibration.h5"
+    path = arguments.run / "calibration.h5" if (arguments.run / "calibration.h5").is_file() else arguments.run
+    calibrated = path.name == "calibration.h5"
     try:
-        path = (results.load_calibration if calibrated else results.load)(arguments.run).path.resolve()
+        if calibrated:
+            results.calibration(path)
+        else:
+            path = results.load(path).path
     except (OSError, ValueError, KeyError) as error:
         print(f"render.py: cannot read {arguments.run}: {error}", file=sys.stderr)
         return 1
     out = (arguments.out or path.parent).resolve()
-    os.environ.update({"SALEBENCH_CALIBRATION" if calibrated else "SALEBENCH_RUN": str(path)}, SALEBENCH_OUT=str(out))
+    os.environ["SALEBENCH_CALIBRATION" if calibrated else "SALEBENCH_RUN"] = str(path.resolve())
+    os.environ["SALEBENCH_OUT"] = str(out)
     pages, before = [], {file: file.stat().st_mtime_ns for file in out.glob("plots/*.png")}
     for notebook in sorted(FOLDER.glob("*.ipynb")):
         if (notebook.stem in OF_CALIBRATIONS) != calibrated:

@@ -1,4 +1,4 @@
-"""Loads a run.h5 or calibration.h5 of SALEbench into pandas frames, with the helpers that the notebooks share."""
+"""Loads a run.h5 of SALEbench into pandas frames, with the helpers that the notebooks share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 FORMAT = "salebench.results"
-CALIBRATION_FORMAT = "salebench.calibration"
 FORMAT_VERSION = 1
 PLACE = ["dataset", "problem", "kv_len", "repeat", "backend"]  # cells that agree in these compete with each other
 
@@ -40,19 +39,6 @@ class Run:
     argv: str
     config_yaml: str
     note: str
-    provenance: dict
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What `salebench calibrate` found, a row a head or problem (head -1), and its attributes."""
-
-    path: Path
-    rows: pd.DataFrame
-    run: str
-    created_utc: str
-    argv: str
-    config_yaml: str
     provenance: dict
 
 
@@ -86,29 +72,14 @@ def load(path: str | Path) -> Run:
     """Reads a run from its folder or its run.h5."""
     path = run_file(path)
     with h5py.File(path) as file:
-        attributes = _attributes(file, path, FORMAT)
-        note = str(file.attrs.get("note", ""))
+        attributes = dict(file.attrs)
+        if attributes.get("format") != FORMAT:
+            raise ValueError(f"{path} is not a result file of salebench")
+        if int(attributes["format_version"]) > FORMAT_VERSION:
+            raise ValueError(f"{path} has format version {attributes['format_version']}, newer than {FORMAT_VERSION}")
         frames = {name: _frame(file[name]) for name in ("cells", "heads", "samples", "problems")}
-    return Run(path=path, **frames, **attributes, note=note)
-
-
-def load_calibration(path: str | Path) -> Calibration:
-    """Reads a calibration from its folder or its calibration.h5."""
-    path = Path(path)
-    path = path / "calibration.h5" if path.is_dir() else path
-    with h5py.File(path) as file:
-        return Calibration(path=path, rows=_frame(file["calibration"]), **_attributes(file, path, CALIBRATION_FORMAT))
-
-
-def _attributes(file: h5py.File, path: Path, wanted: str) -> dict:
-    """The attributes that all result files have. ValueError for a file of another kind or of a newer version."""
-    attributes = dict(file.attrs)
-    if attributes.get("format") != wanted:
-        raise ValueError(f"{path} is not a result file of salebench ({wanted})")
-    if int(attributes["format_version"]) > FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {attributes['format_version']}, newer than {FORMAT_VERSION}")
-    texts = {name: str(attributes.get(name, "")) for name in ("run", "created_utc", "argv", "config_yaml")}
-    return texts | {"provenance": json.loads(attributes.get("provenance") or "{}")}
+    texts = {name: str(attributes.get(name, "")) for name in ("run", "created_utc", "argv", "config_yaml", "note")}
+    return Run(path=path, **frames, **texts, provenance=json.loads(attributes.get("provenance") or "{}"))
 
 
 def _frame(group: h5py.Group) -> pd.DataFrame:
@@ -218,13 +189,24 @@ def method_styles(methods: Iterable[str]) -> dict[str, Style]:
     return styles
 
 
-def environment_line(run: Run | Calibration) -> str:
-    """CPU or GPU, threads, SIMD, commit and date of a run or calibration, for captions."""
-    rows = run.cells if isinstance(run, Run) else run.rows
-    host, program = run.provenance.get("host", {}), run.provenance.get("program", {})
+def environment_line(run: Run) -> str:
+    """CPU or GPU, threads, SIMD, commit and date of a run, for captions."""
+    return _environment(run.provenance, run.cells, run.created_utc)
+
+
+def calibration_environment(path: str | Path) -> str:
+    """The same of a calibration, from its folder or its calibration.h5."""
+    path = Path(path)
+    with h5py.File(path / "calibration.h5" if path.is_dir() else path) as file:
+        provenance = json.loads(file.attrs.get("provenance") or "{}")
+        return _environment(provenance, calibration(path), str(file.attrs.get("created_utc", "")))
+
+
+def _environment(provenance: dict, rows: pd.DataFrame, created_utc: str) -> str:
+    host, program = provenance.get("host", {}), provenance.get("program", {})
     threads = "/".join(str(n) for n in sorted(rows.threads.unique()))
     parts = [host.get("cpu", "unknown CPU"), f"{threads} CPU threads", host.get("simd", "")]
     if "backend" in rows and (rows.backend == "cuda").any():
-        parts = [d["name"] for d in run.provenance.get("cuda", {}).get("devices", [])] + parts
-    parts += [f"commit {program['git']}" if "git" in program else "", run.created_utc[:10]]
+        parts = [d["name"] for d in provenance.get("cuda", {}).get("devices", [])] + parts
+    parts += [f"commit {program['git']}" if "git" in program else "", created_utc[:10]]
     return ", ".join(part for part in parts if part)

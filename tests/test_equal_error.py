@@ -66,9 +66,8 @@ def page(folder: Path) -> str:
 
 def test_calibration_loads(tmp_path):
     folder = write(tmp_path / "c", calibration_rows())
-    calibration = results.load_calibration(folder)
-    assert calibration.run == "made up" and len(calibration.rows) == len(calibration_rows())
-    assert "2 CPU threads" in results.environment_line(calibration)
+    assert len(results.calibration(folder)) == len(calibration_rows())
+    assert "2 CPU threads" in results.calibration_environment(folder)
     with pytest.raises(ValueError, match="not a result file"):
         results.load(folder / "calibration.h5")
 
