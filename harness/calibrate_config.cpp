@@ -46,11 +46,13 @@ SearchSettings read_search(YamlMap& map) {
 /// Calibration finds the knob's value, so the config must not set it.
 void refuse_set_knobs(const YamlDocument& document, const YAML::Node& methods, const SweepConfig& sweep) {
   for (const MethodConfig& config : sweep.methods) {
-    const auto method = make_method(config.name);
+    ParamValues first;  // which parameters there are may depend on others
+    for (const auto& [name, values] : config.axes) first[name] = values.front();
+    const auto method = make_method(config.name, first);
     const Params params = method->params();
     const Param* knob = knob_param(params);
     for (const auto& [name, values] : config.axes)
-      if (knob && (name == knob->name() || name == knob_file_param(config.name)))
+      if (knob && (name == knob->name() || name == knob_file_param(config.name, first)))
         document.fail(methods[config.name], fmt::format("methods.{}.{}", config.name, name),
                       fmt::format("calibration finds the values of {}; leave it out", knob->name()));
   }

@@ -53,7 +53,7 @@ CalibrationFile file_of(const MethodSetting& setting, const Rows& rows) {
   const auto method = make_method(setting.method, setting.values);
   file.settings = param_values(method->params());
   file.settings.erase(first.knob);
-  file.settings.erase(knob_file_param(setting.method));
+  file.settings.erase(knob_file_param(setting.method, setting.values));
   file.metric = first.metric, file.target = first.target;
   file.scope = first.scope, file.search = first.search, file.fit = first.fit;
   file.global = first.scope == "global";
@@ -119,7 +119,7 @@ std::optional<YAML::Node> write_setting(const std::string& folder, const MethodS
   for (const auto& [name, value] : setting.values) grid[name] = value;
   const std::string& knob = rows.front()->knob;
   if (knob.empty()) return grid;
-  if (const std::string param = knob_file_param(setting.method); !param.empty()) {
+  if (const std::string param = knob_file_param(setting.method, setting.values); !param.empty()) {
     const std::string name = file_name(*rows.front(), taken_names);
     for (CalibrationRecord* r : rows) r->file = name;
     write_calibration(folder + "/" + name, file_of(setting, rows));

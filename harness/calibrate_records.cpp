@@ -24,9 +24,9 @@ CalibrationRecord shared_record(const MethodSetting& setting, const GroupOutcome
   r.method = setting.method, r.method_version = method_info(setting.method).version;
   r.role = role_name(method->role());
   r.settings = param_text(setting.values);
-  r.params =
-      params_json(setting.method, setting.values,
-                  knob ? std::vector{knob->name(), knob_file_param(setting.method)} : std::vector<std::string>());
+  r.params = params_json(
+      setting.method, setting.values,
+      knob ? std::vector{knob->name(), knob_file_param(setting.method, setting.values)} : std::vector<std::string>());
   r.knob = knob ? knob->name() : "";
   r.metric = outcome.target.metric, r.target = outcome.target.limit;
   r.scope = config.scope, r.search = config.search.kind, r.fit = config.fit;

@@ -49,8 +49,8 @@ const Param* knob_param(const Params& params) {
   return found == params.end() ? nullptr : &*found;
 }
 
-std::string knob_file_param(const std::string& method) {
-  const auto scratch = make_method(method);
+std::string knob_file_param(const std::string& method, const ParamValues& values) {
+  const auto scratch = make_method(method, values);
   Params params = scratch->params();
   const Param* knob = knob_param(params);
   if (!knob) return {};
@@ -87,7 +87,8 @@ std::string read_calibrated_knob(Method& method, const std::string& name, const 
     return !p.fit.empty() && p.problem == problem_id && p.fingerprint == fingerprint;
   });
   if (!same_data) remark = "calibrated on other data";
-  if (const std::string other = other_settings(file, params, knob_file_param(name)); !other.empty())
+  if (const std::string other = other_settings(file, params, knob_file_param(name, param_values(params)));
+      !other.empty())
     remark += fmt::format("{}calibrated with {}", remark.empty() ? "" : "; ", other);
   return remark;
 }

@@ -10,8 +10,8 @@ namespace salebench {
 /// The parameter that sets the method's knob; null for a method without one.
 const Param* knob_param(const Params& params);
 
-/// The name of the parameter for the knob's calibration file; empty if the method has none.
-std::string knob_file_param(const std::string& method);
+/// The name of the parameter for the knob's calibration file; empty if the method, with these parameters, has none.
+std::string knob_file_param(const std::string& method, const ParamValues& values);
 
 /// If the method names a calibration file, sets its knob to that file's values for the problem; `repeat` copies of the
 /// heads share the values of the first. Returns a remark where the values come from other data or other settings of the
