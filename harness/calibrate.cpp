@@ -18,14 +18,17 @@
 namespace salebench {
 namespace {
 
-/// A group before its problems are loaded.
+/// A group of one calibration, before its problems are loaded.
 struct GroupPlan {
+  const CalibrateConfig* config;
   std::string id;
   std::vector<CheckedView> fitted, held_out;
 };
 
 std::string label(const MethodSetting& setting, const GroupPlan& group) {
-  return fmt::format("{} | {}", setting.text(), group.id);
+  return fmt::format("{} | {}{}{}", setting.text(), group.id,
+                     group.config->scope == "layer" ? ", one value for its heads" : "",
+                     group.config->search.kind == "paper" ? ", paper's search" : "");
 }
 
 bool wanted(const MethodSetting& setting, const GroupPlan& group, const std::string& glob) {
@@ -54,6 +57,7 @@ std::vector<CheckedView> without_copies(std::vector<CheckedView> views) {
   return views;
 }
 
+/// The groups of one calibration; they refer to its config.
 std::vector<GroupPlan> plan_groups(const CalibrateConfig& config) {
   std::vector<GroupPlan> groups;
   const bool global = config.scope == "global";
@@ -63,7 +67,7 @@ std::vector<GroupPlan> plan_groups(const CalibrateConfig& config) {
   for (const CheckedView& view : without_copies(check_datasets(config.sweep.datasets))) {
     const auto found = group_of(view);
     if (found == groups.end()) {
-      groups.push_back({global ? "all problems" : view.problem.id, {view}, {}});
+      groups.push_back({&config, global ? "all problems" : view.problem.id, {view}, {}});
       continue;
     }
     const int heads = found->fitted.front().shape.q_heads;
@@ -113,8 +117,8 @@ class CalibrationProgress {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-CalibrationGroup load_group(const GroupPlan& plan, const CalibrateConfig& config, const TruthCache& cache,
-                            const CalibrationProgress& progress) {
+CalibrationGroup load_group(const GroupPlan& plan, const TruthCache& cache, const CalibrationProgress& progress) {
+  const CalibrateConfig& config = *plan.config;
   CalibrationGroup group{plan.id, {}};
   const auto add = [&](const std::vector<CheckedView>& views, bool fitted) {
     for (const CheckedView& view : views)
@@ -154,9 +158,9 @@ ExitCode exit_code_of(const std::vector<CalibrationRecord>& records) {
 /// A calibration under way: its folder and what it has found.
 class Calibration {
  public:
-  Calibration(const CalibrateConfig& config, const CalibrateOptions& options, std::vector<MethodSetting> settings,
-              std::string folder, int total)
-      : config_(config),
+  Calibration(const std::vector<CalibrateConfig>& configs, const CalibrateOptions& options,
+              std::vector<MethodSetting> settings, std::string folder, int total)
+      : configs_(configs),
         options_(options),
         settings_(std::move(settings)),
         folder_(std::move(folder)),
@@ -166,7 +170,7 @@ class Calibration {
     const TruthCache cache(TruthCache::default_folder());
     for (const GroupPlan& plan : groups) {
       if (std::ranges::none_of(settings_, [&](const auto& s) { return wanted(s, plan, options_.only); })) continue;
-      const CalibrationGroup group = load_group(plan, config_, cache, progress_);
+      const CalibrationGroup group = load_group(plan, cache, progress_);
       for (const MethodSetting& setting : settings_)
         if (wanted(setting, plan, options_.only)) calibrate(setting, plan, group);
     }
@@ -188,22 +192,22 @@ class Calibration {
  private:
   void calibrate(const MethodSetting& setting, const GroupPlan& plan, const CalibrationGroup& group) {
     progress_.note(label(setting, plan) + " ...");
-    const std::vector<GroupOutcome> outcomes = calibrate_group(setting, group, config_, [&](int count) {
+    const std::vector<GroupOutcome> outcomes = calibrate_group(setting, group, *plan.config, [&](int count) {
       progress_.note(fmt::format("{} | {} evaluations", label(setting, plan), count));
     });
     for (const GroupOutcome& outcome : outcomes)
-      for (CalibrationRecord& r : calibration_records(setting, group, outcome, config_))
+      for (CalibrationRecord& r : calibration_records(setting, group, outcome, *plan.config))
         records_.push_back(std::move(r));
-    left_out_ = write_calibration_folder(folder_, config_, settings_, records_,
-                                         {{"run", config_.sweep.run},
+    left_out_ = write_calibration_folder(folder_, configs_, settings_, records_,
+                                         {{"run", configs_.front().sweep.run},
                                           {"created_utc", utc_now()},
                                           {"argv", options_.command_line},
-                                          {"config_yaml", config_.sweep.text},
+                                          {"config_yaml", configs_.front().sweep.text},
                                           {"provenance", provenance_json()}});
     progress_.finished(fmt::format("{} | {}", label(setting, plan), summary(outcomes)));
   }
 
-  const CalibrateConfig& config_;
+  const std::vector<CalibrateConfig>& configs_;
   const CalibrateOptions& options_;
   std::vector<MethodSetting> settings_;
   std::string folder_;
@@ -225,10 +229,12 @@ void make_folder(const std::string& folder, bool force) {
 
 ExitCode run_calibration(const CalibrateOptions& options) {
   catch_interrupts();
-  const CalibrateConfig config = read_calibrate_config(options.config, options.overrides);
+  const std::vector<CalibrateConfig> configs = read_calibrate_configs(options.config, options.overrides);
+  const CalibrateConfig& config = configs.front();
   omp_set_num_threads(config.sweep.threads > 0 ? config.sweep.threads : omp_get_num_procs());
   const std::vector<MethodSetting> settings = expand_settings(config.sweep);
-  const std::vector<GroupPlan> groups = plan_groups(config);
+  std::vector<GroupPlan> groups;
+  for (const CalibrateConfig& each : configs) std::ranges::copy(plan_groups(each), std::back_inserter(groups));
   int total = 0;
   for (const GroupPlan& group : groups)
     for (const MethodSetting& setting : settings) {
@@ -243,7 +249,7 @@ ExitCode run_calibration(const CalibrateOptions& options) {
   if (options.dry_run) return kAllDone;
   const std::string folder = options.out.empty() ? "runs/" + config.sweep.run + "-calibration" : options.out;
   make_folder(folder, options.force);
-  Calibration calibration(config, options, settings, folder, total);
+  Calibration calibration(configs, options, settings, folder, total);
   try {
     calibration.run(groups);
   } catch (const Stopped&) {

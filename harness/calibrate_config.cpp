@@ -33,7 +33,6 @@ std::vector<Target> read_targets(YamlMap map) {
 
 SearchSettings read_search(YamlMap& map) {
   SearchSettings s;
-  s.kind = map.choice("search", s.kind, {"bisection", "paper"});
   s.tolerance = map.number("tolerance", s.tolerance, 0, 1);
   s.rounds = map.integer("rounds", s.rounds, 2, 1000);
   s.smallest = map.number("smallest", s.smallest, 1e-12, 0.5);
@@ -60,7 +59,8 @@ void refuse_set_knobs(const YamlDocument& document, const YAML::Node& methods, c
 
 }  // namespace
 
-CalibrateConfig read_calibrate_config(const std::string& path, const std::vector<std::string>& overrides) {
+std::vector<CalibrateConfig> read_calibrate_configs(const std::string& path,
+                                                    const std::vector<std::string>& overrides) {
   const YamlDocument document(path, overrides);
   YamlMap root(document, document.root(), "");
   CalibrateConfig config;
@@ -70,14 +70,21 @@ CalibrateConfig read_calibrate_config(const std::string& path, const std::vector
   YamlMap map = root.map("calibrate");
   map.required("target");
   config.targets = read_targets(map.map("target"));
-  config.scope = map.choice("scope", config.scope, {"head", "layer", "global"});
+  const std::vector<std::string> scopes = map.choices("scope", config.scope, {"head", "layer", "global"});
+  const std::vector<std::string> searches = map.choices("search", config.search.kind, {"bisection", "paper"});
   config.fit = map.choice("fit", config.fit, {"first_half", "even_blocks", "all"});
   config.search = read_search(map);
   YamlMap held_out = map.map("held_out");
   if (held_out.has("datasets")) config.held_out = read_datasets(document, held_out);
   held_out.done();
   map.done();
-  return config;
+  std::vector<CalibrateConfig> all;
+  for (const std::string& scope : scopes)
+    for (const std::string& search : searches) {
+      all.push_back(config);
+      all.back().scope = scope, all.back().search.kind = search;
+    }
+  return all;
 }
 
 }  // namespace salebench

@@ -18,7 +18,8 @@ struct CalibrateConfig {
   std::vector<DatasetConfig> held_out;  ///< scored, not fitted to
 };
 
-/// Throws UsageError as read_config() does, and for a method whose knob the config sets.
-CalibrateConfig read_calibrate_config(const std::string& path, const std::vector<std::string>& overrides);
+/// The calibrations that a config asks for: one for each pair of a scope and a search, all else being the same. Throws
+/// UsageError as read_config() does, and for a method whose knob the config sets.
+std::vector<CalibrateConfig> read_calibrate_configs(const std::string& path, const std::vector<std::string>& overrides);
 
 }  // namespace salebench

@@ -25,7 +25,8 @@ using Rows = std::vector<CalibrationRecord*>;
 /// A file name that says what is in it; a number keeps names apart that would be equal.
 std::string file_name(const CalibrationRecord& r, std::set<std::string>& taken) {
   std::string stem =
-      fmt::format("{}{}{}_{}={}", r.method, r.settings.empty() ? "" : "_", r.settings, r.metric, r.target);
+      fmt::format("{}{}{}_{}={}{}{}", r.method, r.settings.empty() ? "" : "_", r.settings, r.metric, r.target,
+                  r.scope == "head" ? "" : "_" + r.scope, r.search == "bisection" ? "" : "_" + r.search);
   for (char& c : stem)
     if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view("._=+-").find(c) == std::string_view::npos)
       c = '_';
@@ -100,13 +101,14 @@ std::string run_yaml(const CalibrateConfig& config, const YAML::Node& methods) {
   return std::string(out.c_str()) + "\n";
 }
 
-/// The rows of a setting at a target, as far as there are values.
-Rows rows_of(const MethodSetting& setting, const Target& target, std::vector<CalibrationRecord>& records) {
+/// The rows of a setting at a target in one calibration, as far as there are values.
+Rows rows_of(const CalibrateConfig& config, const MethodSetting& setting, const Target& target,
+             std::vector<CalibrationRecord>& records) {
   Rows rows;
   const std::string settings = param_text(setting.values);
   for (CalibrationRecord& r : records)
     if (r.method == setting.method && r.settings == settings && r.metric == target.metric && r.target == target.limit &&
-        r.status != "unsupported" && r.status != "error")
+        r.scope == config.scope && r.search == config.search.kind && r.status != "unsupported" && r.status != "error")
       rows.push_back(&r);
   return rows;
 }
@@ -134,30 +136,32 @@ std::optional<YAML::Node> write_setting(const std::string& folder, const MethodS
 
 }  // namespace
 
-std::vector<std::string> write_calibration_folder(const std::string& folder, const CalibrateConfig& config,
+std::vector<std::string> write_calibration_folder(const std::string& folder,
+                                                  const std::vector<CalibrateConfig>& configs,
                                                   const std::vector<MethodSetting>& settings,
                                                   std::vector<CalibrationRecord>& records,
                                                   const std::map<std::string, std::string>& attributes) {
   std::vector<std::string> left_out;
-  std::set<std::string> names;
+  std::set<std::string> names, fixed;
   YAML::Node methods;
-  for (const MethodSetting& setting : settings) {
-    for (const Target& target : config.targets) {
-      const Rows rows = rows_of(setting, target, records);
-      if (rows.empty()) continue;
-      if (const auto grid = write_setting(folder, setting, rows, names))
-        methods[setting.method].push_back(*grid);
-      else
-        left_out.push_back(fmt::format(
-            "{} at {}: its {} is one value for all heads and problems of a run, and these need several; the values are "
-            "in calibration.h5, no file is written for them, and run.yaml leaves them out",
-            setting.text(), target.text(), rows.front()->knob));
-      if (rows.front()->knob.empty()) break;  // the same for every target
-    }
-  }
+  const auto add = [&](const CalibrateConfig& config, const MethodSetting& setting, const Target& target) {
+    const Rows rows = rows_of(config, setting, target, records);
+    // A setting without a knob is the same for every target and calibration.
+    if (rows.empty() || (rows.front()->knob.empty() && !fixed.insert(setting.text()).second)) return;
+    if (const auto grid = write_setting(folder, setting, rows, names))
+      methods[setting.method].push_back(*grid);
+    else
+      left_out.push_back(fmt::format(
+          "{} at {}: its {} is one value for all heads and problems of a run, and these need several; the values are "
+          "in calibration.h5, no file is written for them, and run.yaml leaves them out",
+          setting.text(), target.text(), rows.front()->knob));
+  };
+  for (const CalibrateConfig& config : configs)
+    for (const MethodSetting& setting : settings)
+      for (const Target& target : config.targets) add(config, setting, target);
   write_calibration_table(folder + "/calibration.h5", attributes, records);
   if (methods.size() == 0) return left_out;
-  const std::string text = run_yaml(config, methods);
+  const std::string text = run_yaml(configs.front(), methods);
   write_file_atomically(folder + "/run.yaml", text.data(), text.size());
   return left_out;
 }

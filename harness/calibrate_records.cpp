@@ -132,22 +132,24 @@ std::vector<std::size_t> compared_order(const std::vector<CalibrationRecord>& re
 }  // namespace
 
 std::string calibration_text(const std::vector<CalibrationRecord>& records) {
-  std::vector<TextRow> rows = {{"target", "method", "settings", "problem", "len", "knob", "values", "tries", "density",
-                                "recall", "error", "worst", "density'", "recall'", "error'", "worst'", "status"}};
+  std::vector<TextRow> rows = {{"target", "method", "settings", "by", "problem", "len", "knob", "values", "tries",
+                                "density", "recall", "error", "worst", "density'", "recall'", "error'", "worst'",
+                                "status"}};
   for (const std::size_t i : compared_order(records)) {
     const CalibrationRecord& r = records[i];
     const bool l1 = r.metric == "l1_per_token";
     const auto fit_error = l1 ? &CalibrationRecord::fit_l1_per_token : &CalibrationRecord::fit_rel_l2;
     const auto held_error = l1 ? &CalibrationRecord::held_out_l1_per_token : &CalibrationRecord::held_out_rel_l2;
     const auto number = [&](double value) { return number_text(value, "{:.4f}"); };
-    rows.push_back({fmt::format("{}={}", r.metric, r.target), r.method, r.settings, r.problem, std::to_string(r.kv_len),
+    rows.push_back({fmt::format("{}={}", r.metric, r.target), r.method, r.settings,
+                    r.search == "bisection" ? r.scope : r.scope + ", " + r.search, r.problem, std::to_string(r.kv_len),
                     r.knob, value_text(records, i), std::to_string(r.evaluations), number(r.fit_density),
                     number(r.fit_recall), number(r.*fit_error), number(worst_head(records, i, fit_error, false)),
                     number(r.held_out_density), number(r.held_out_recall), number(r.*held_error),
                     number(worst_head(records, i, held_error, false)),
                     r.status + (r.reason.empty() ? "" : ": ") + r.reason});
   }
-  return aligned_table(rows, {0, 1, 2, 3, 5, 6, 16}) +
+  return aligned_table(rows, {0, 1, 2, 3, 4, 6, 7, 17}) +
          "error: rel_l2, or l1_per_token where that is the target, of the problem; worst: of its worst head; ' marks "
          "rows and data sets that were held out\n";
 }

@@ -135,10 +135,17 @@ std::string YamlMap::text(const std::string& key, const std::string& otherwise) 
 
 std::string YamlMap::choice(const std::string& key, const std::string& otherwise,
                             const std::vector<std::string>& allowed) {
-  std::string value = text(key, otherwise);
-  if (std::ranges::find(allowed, value) == allowed.end())
-    document_.fail(node_[key], path_of(key), fmt::format("'{}' is not one of {}", value, fmt::join(allowed, ", ")));
-  return value;
+  if (has(key)) text(key, otherwise);  // refuses a list
+  return choices(key, otherwise, allowed).front();
+}
+
+std::vector<std::string> YamlMap::choices(const std::string& key, const std::string& otherwise,
+                                          const std::vector<std::string>& allowed) {
+  std::vector<std::string> values = texts(key, {otherwise});
+  for (const std::string& value : values)
+    if (std::ranges::find(allowed, value) == allowed.end())
+      document_.fail(node_[key], path_of(key), fmt::format("'{}' is not one of {}", value, fmt::join(allowed, ", ")));
+  return values;
 }
 
 std::vector<std::string> YamlMap::texts(const std::string& key, const std::vector<std::string>& otherwise) {

@@ -45,6 +45,9 @@ class YamlMap {
   int integer(const std::string& key, int otherwise, int low, int high);
   std::string text(const std::string& key, const std::string& otherwise);
   std::string choice(const std::string& key, const std::string& otherwise, const std::vector<std::string>& allowed);
+  /// A choice or a list of them, as a list.
+  std::vector<std::string> choices(const std::string& key, const std::string& otherwise,
+                                   const std::vector<std::string>& allowed);
   /// A scalar or a list of scalars, as a list.
   std::vector<std::string> texts(const std::string& key, const std::vector<std::string>& otherwise);
   std::vector<int> integers(const std::string& key, const std::vector<int>& otherwise, int low, int high);

@@ -112,7 +112,7 @@ def test_shared_values(box, scope):
         values.setdefault((row["method"], row["problem"] if scope == "layer" else ""), set()).add(row["value"])
     assert all(len(found) == 1 for found in values.values()), values
     assert all(row["fit_rel_l2"] < 0.05 for row in whole(rows))
-    stored = json.loads((box.path("cal") / "sale_rel_l2=0.05.json").read_text())
+    stored = json.loads((box.path("cal") / f"sale_rel_l2=0.05_{scope}.json").read_text())
     assert ("value" in stored) == (scope == "global") and ("values" in stored) == (scope == "layer")
     cells = box.sweep("cal/run.yaml", "--quick")
     found = {(row["method"], row["problem"]): row["fit_rel_l2"] for row in whole(rows)}
@@ -131,13 +131,20 @@ def test_knobs_that_heads_share_have_rows_but_no_file(box):
 
 
 def test_paper_search_is_no_cheaper_than_bisection(box):
-    found = {search: of_heads(calibrate(box, config(box, {"sale": {}, "block_topk": {}}, {"rel_l2": 0.1}, fit="all",
-                                                    search=search), out=search)) for search in ("paper", "bisection")}
-    halved = [row for row in found["paper"] if row["method"] == "sale"]
-    for paper, bisection in zip(halved, found["bisection"]):
-        assert paper["value"] == 0 or math.log2(0.008 / paper["value"]) % 1 == 0
-        assert bisection["fit_density"] <= 1.01 * paper["fit_density"]
-    refused = [row for row in read_table(box.path("paper/calibration.h5"), "calibration") if row["method"] != "sale"]
+    rows = calibrate(box, config(box, {"sale": {}, "block_topk": {}}, {"rel_l2": 0.1}, fit="all",
+                                 search=["paper", "bisection"], scope=["head", "layer"]))
+    assert len(whole(rows)) == 2 * 2 * 2 * 2
+    sale = [row for row in of_heads(rows) if row["method"] == "sale"]
+    for scope in ("head", "layer"):
+        paper, bisection = ([row for row in sale if (row["scope"], row["search"]) == (scope, search)]
+                            for search in ("paper", "bisection"))
+        assert len(paper) == len(bisection) == 4
+        for halved, bisected in zip(paper, bisection):
+            assert halved["value"] == 0 or math.log2(0.008 / halved["value"]) % 1 == 0
+            assert bisected["fit_density"] <= 1.01 * halved["fit_density"]
+    files = {row["file"] for row in sale}
+    assert len(files) == 4 and set(box.path("cal").glob("sale*.json")) == {box.path("cal") / name for name in files}
+    refused = [row for row in rows if row["method"] != "sale" and row["search"] == "paper"]
     assert {row["status"] for row in refused} == {"unsupported"} and "keeps more" in refused[0]["reason"]
 
 
