@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import h5py
@@ -98,6 +100,24 @@ def calibration(path: str | Path) -> pd.DataFrame:
         if file.attrs.get("format") != "salebench.calibration":
             raise ValueError(f"{path} is not a calibration of salebench")
         return _frame(file["calibration"])
+
+
+def calibration_labels(rows: pd.DataFrame) -> pd.Series:
+    """Method and settings, with scope and search where the table has several of them."""
+    labels = (rows.method + " " + rows.settings).str.strip()
+    for name in ("scope", "search"):
+        if rows[name].nunique() > 1:
+            labels += " (" + rows[name] + ")"
+    return labels
+
+
+def scan_share(rows: pd.DataFrame) -> pd.Series:
+    """Of the products of all queries and keys, the share that a scan of `sale` or `sale_pooled` multiplies."""
+    def share(text: str) -> float:
+        values = json.loads(text)
+        channels = Fraction(values["channels"]) if values.get("channels", "all") != "all" else 1
+        return float(channels) / math.prod(int(values.get(name, 1)) for name in ("row_pool", "key_pool", "row_stride"))
+    return rows.params.map(share)
 
 
 def masks(run: Run, cell_id: str) -> np.ndarray:

@@ -30,7 +30,8 @@ def calibration_rows() -> pd.DataFrame:
                     error = 0.0 if role == "baseline" else 0.95 * target
                     row = {"method": method, "role": role, "settings": "bits=4" if method == "sale" else "",
                            "knob": "" if role == "baseline" else "knob", "metric": "rel_l2", "target": target,
-                           "scope": "head", "fit": "first_half", "dataset": "samples/d.h5", "problem": problem,
+                           "scope": "head", "search": "bisection", "params": "{}", "fit": "first_half",
+                           "dataset": "samples/d.h5", "problem": problem,
                            "kv_len": 1024, "head": head, "value": 0.1, "status": "fixed" if role == "baseline" else "ok",
                            "reason": "", "threads": 2}  # fmt: skip
                     for part, factor in (("fit", 1.0), ("held_out", 1.5)):
