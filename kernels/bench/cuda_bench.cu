@@ -1,0 +1,178 @@
+// Times of the CUDA kernels on random data: bf16, head_dim 128, 32 query and 8 KV heads, causal. Each sample starts
+// with a flushed L2 and is timed by CUDA events; the table shows medians. Usage: salebench_cuda_bench [KV_LEN...]
+// (default 32768 65536)
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <vector>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/devices.h"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/metrics.h"
+
+namespace salebench::cuda {
+namespace {
+
+constexpr int kSamples = 11;
+constexpr std::size_t kFlushBytes = std::size_t(256) << 20;  // above twice the L2 of any chip here
+
+__host__ __device__ inline std::uint32_t hash(std::uint64_t x) {  // splitmix64
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return std::uint32_t(x >> 32);
+}
+
+/// Values with mean 0 and variance 1, near enough to normal: the sum of four uniform ones.
+__global__ void fill_kernel(__nv_bfloat16* values, std::size_t count, std::uint64_t seed) {
+  for (std::size_t i = blockIdx.x * std::size_t(blockDim.x) + threadIdx.x; i < count;
+       i += gridDim.x * std::size_t(blockDim.x)) {
+    float sum = -2;
+    for (int part = 0; part < 4; ++part) sum += float(hash(seed + 4 * i + part)) * 0x1p-32f;
+    values[i] = __float2bfloat16(sum * 1.7320508f);
+  }
+}
+
+/// Random tiles with the given probability, and those on the diagonal.
+__global__ void mask_kernel(MaskView mask, int heads, int q_blocks, int words, int block_q, int block_k,
+                            double density) {
+  const int word = blockIdx.x * blockDim.x + threadIdx.x, q_block = blockIdx.y, head = blockIdx.z;
+  if (word >= words) return;
+  const int diagonal = q_block * block_q / block_k, end = ((q_block + 1) * block_q + block_k - 1) / block_k;
+  std::uint32_t bits = 0;
+  for (int b = 0; b < 32; ++b) {
+    const int kb = 32 * word + b;
+    const std::uint64_t at = (std::uint64_t(head) * q_blocks + q_block) * (words * 32) + kb;
+    if (kb < end && (kb >= diagonal || hash(at) * 0x1p-32 < density)) bits |= 1u << b;
+  }
+  mask.bits[(std::size_t(head) * q_blocks + q_block) * words + word] = bits;
+}
+
+template <class T>
+T* allocate(std::size_t count) {
+  void* memory = nullptr;
+  SALEBENCH_CUDA_CHECK(cudaMalloc(&memory, count * sizeof(T)));
+  return static_cast<T*>(memory);
+}
+
+/// Milliseconds of consecutive steps: medians over samples, each with a cold L2.
+class Timer {
+ public:
+  Timer() : flush_(allocate<char>(kFlushBytes)) {
+    for (auto& event : events_) SALEBENCH_CUDA_CHECK(cudaEventCreate(&event));
+  }
+  std::vector<double> median(const std::vector<std::function<void()>>& steps) {
+    std::vector<std::vector<float>> times(steps.size());
+    for (int sample = -2; sample < kSamples; ++sample) {  // two to warm up
+      SALEBENCH_CUDA_CHECK(cudaMemsetAsync(flush_, sample & 1, kFlushBytes));
+      for (std::size_t i = 0; i < steps.size(); ++i) {
+        SALEBENCH_CUDA_CHECK(cudaEventRecord(events_[i]));
+        steps[i]();
+      }
+      SALEBENCH_CUDA_CHECK(cudaEventRecord(events_[steps.size()]));
+      SALEBENCH_CUDA_CHECK(cudaDeviceSynchronize());
+      for (std::size_t i = 0; i < steps.size() && sample >= 0; ++i) {
+        float ms = 0;
+        SALEBENCH_CUDA_CHECK(cudaEventElapsedTime(&ms, events_[i], events_[i + 1]));
+        times[i].push_back(ms);
+      }
+    }
+    std::vector<double> medians;
+    for (auto& t : times) {
+      std::nth_element(t.begin(), t.begin() + kSamples / 2, t.end());
+      medians.push_back(t[kSamples / 2]);
+    }
+    return medians;
+  }
+
+ private:
+  char* flush_;
+  cudaEvent_t events_[8];
+};
+
+/// One problem in device memory and room for its results.
+struct Case {
+  DeviceProblem p;
+  DeviceAttention out;
+  double dense_flops;
+
+  explicit Case(int length) {
+    p.shape = {32, 8, length, length, 128};
+    p.scale = 0.08838835f;
+    const std::size_t q = std::size_t(p.shape.q_heads) * length * 128,
+                      kv = std::size_t(p.shape.kv_heads) * length * 128;
+    auto* const values = allocate<__nv_bfloat16>(q + 2 * kv);
+    fill_kernel<<<1024, 256>>>(values, q + 2 * kv, 1);
+    SALEBENCH_CUDA_CHECK(cudaGetLastError());
+    p.q = values, p.k = values + q, p.v = values + q + kv;
+    out = {allocate<float>(q), allocate<float>(std::size_t(p.shape.q_heads) * length)};
+    dense_flops = 4.0 * 128 * p.shape.q_heads * (0.5 * length * (length + 1.0));
+  }
+  ~Case() {
+    cudaFree(const_cast<void*>(p.q));
+    cudaFree(out.output);
+    cudaFree(out.lse);
+  }
+};
+
+void bench_dense(const Case& c, Timer& timer) {
+  const double ms = timer.median({[&] { dense_attention(c.p, c.out, nullptr); }})[0];
+  std::printf("%7d  dense           1.000          %9.3f  %6.0f\n", c.p.shape.kv_len, ms, c.dense_flops / ms * 1e-9);
+  const double exact = timer.median({[&] { exact_attention(c.p, c.out, nullptr); }})[0];
+  std::printf("%7d  exact           1.000          %9.3f  %6.0f\n", c.p.shape.kv_len, exact,
+              c.dense_flops / exact * 1e-9);
+}
+
+void bench_sparse(const Case& c, BlockSize block, double density, Timer& timer) {
+  const int length = c.p.shape.kv_len, heads = c.p.shape.q_heads;
+  const BlockGrid grid{block, length, length, true, std::nullopt};
+  const MaskView mask{grid, heads, allocate<std::uint32_t>(std::size_t(heads) * grid.q_blocks() * grid.words())};
+  mask_kernel<<<dim3(ceil_div(grid.words(), 32), grid.q_blocks(), heads), 32>>>(
+      mask, heads, grid.q_blocks(), grid.words(), block.q, block.k, density);
+  SALEBENCH_CUDA_CHECK(cudaGetLastError());
+  char* const workspace = allocate<char>(block_index_bytes(grid, heads));
+  auto* const device_counts = allocate<MaskCounts>(heads);
+  count_masks(mask, device_counts, nullptr);
+  std::vector<MaskCounts> counts(heads);
+  SALEBENCH_CUDA_CHECK(cudaMemcpy(counts.data(), device_counts, heads * sizeof(MaskCounts), cudaMemcpyDeviceToHost));
+  MaskCounts all;
+  for (const MaskCounts& one : counts) all.add(one);
+  const double kept = double(all.tokens) / double(all.dense_tokens);
+  BlockIndex index;
+  const auto ms = timer.median({[&] { index = build_block_index(mask, workspace, nullptr); },
+                                [&] { block_sparse_attention(c.p, index, c.out, nullptr); }});
+  std::printf("%7d  %3d x %-3d  %9.3f  %9.3f  %9.3f  %6.0f\n", length, block.q, block.k, kept, ms[0], ms[1],
+              c.dense_flops * kept / (ms[0] + ms[1]) * 1e-9);
+  cudaFree(mask.bits);
+  cudaFree(workspace);
+  cudaFree(device_counts);
+}
+
+int run(const std::vector<int>& lengths) {
+  const CudaDevices found = cuda_devices();
+  if (found.devices.empty()) {
+    std::fprintf(stderr, "no benchmark without a GPU: %s\n", found.why_none.c_str());
+    return 5;
+  }
+  std::printf("%s, driver %d, runtime %d\n", found.devices[0].name.c_str(), found.driver, found.runtime);
+  std::printf(" length  tile         density   index ms  attend ms  effective TFLOP/s (index + attend)\n");
+  Timer timer;
+  for (const int length : lengths) {
+    const Case c(length);
+    bench_dense(c, timer);
+    for (const BlockSize block : {BlockSize{64, 32}, {64, 64}, {128, 32}, {128, 64}, {128, 128}})
+      for (const double density : {1.0, 0.2, 0.1, 0.05}) bench_sparse(c, block, density, timer);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace salebench::cuda
+
+int main(int argc, char** argv) {
+  std::vector<int> lengths;
+  for (int i = 1; i < argc; ++i) lengths.push_back(std::atoi(argv[i]));
+  return salebench::cuda::run(lengths.empty() ? std::vector<int>{32768, 65536} : lengths);
+}

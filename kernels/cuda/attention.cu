@@ -1,0 +1,75 @@
+#include "kernels/cuda/attention.h"
+
+#include "kernels/cuda/attention_kernel.cuh"
+#include "kernels/cuda/block_index.cuh"
+#include "kernels/cuda/launch.cuh"
+
+namespace salebench::cuda {
+namespace {
+
+constexpr int kDenseRows = 128;
+
+AttentionArgs make_args(const DeviceProblem& p, const BlockGrid& grid, const DeviceAttention& out) {
+  require(why_unsupported(p.shape, p.scale));
+  return {p.q,
+          p.k,
+          p.v,
+          out.output,
+          out.lse,
+          DeviceGrid(grid),
+          p.shape.q_heads,
+          p.shape.group(),
+          p.scale * 1.4426950409f,
+          nullptr,
+          nullptr,
+          nullptr,
+          0,
+          0,
+          0};
+}
+
+void launch(const DeviceProblem& p, const AttentionArgs& args, bool exact, Stream stream) {
+  const int items = p.shape.q_heads * args.grid.q_blocks;
+  if (p.dtype == Dtype::fp16)
+    launch_attention<__half>(args, p.shape.head_dim, exact, items, stream);
+  else
+    launch_attention<__nv_bfloat16>(args, p.shape.head_dim, exact, items, stream);
+}
+
+BlockGrid dense_grid(const DeviceProblem& p) {
+  return {{kDenseRows, kStepKeys}, p.shape.q_len, p.shape.kv_len, p.causal, std::nullopt};
+}
+
+}  // namespace
+
+const char* why_unsupported(const Shape& shape, float scale) {
+  if (shape.head_dim != 64 && shape.head_dim != 128) return "the CUDA kernels take head_dim 64 and 128";
+  if (!(scale > 0)) return "the CUDA kernels take a positive scale";
+  return nullptr;
+}
+
+const char* why_unsupported(const BlockSize& block) {
+  if (block.q != 64 && block.q != 128) return "the CUDA kernels take tiles of 64 or 128 query rows";
+  if (block.k != 32 && block.k != 64 && block.k != 128) return "the CUDA kernels take tiles of 32, 64 or 128 keys";
+  return nullptr;
+}
+
+void dense_attention(const DeviceProblem& p, const DeviceAttention& out, Stream stream) {
+  launch(p, make_args(p, dense_grid(p), out), false, stream);
+}
+
+void exact_attention(const DeviceProblem& p, const DeviceAttention& out, Stream stream) {
+  launch(p, make_args(p, dense_grid(p), out), true, stream);
+}
+
+void block_sparse_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out,
+                            Stream stream) {
+  AttentionArgs args = make_args(p, index.grid, out);
+  const ListLayout layout(index.grid);
+  args.chunks = index.chunks, args.counts = index.counts, args.order = index.order;
+  args.head_stride = index.head_stride;
+  args.list_base = layout.base, args.list_slope = layout.slope;
+  launch(p, args, false, stream);
+}
+
+}  // namespace salebench::cuda
