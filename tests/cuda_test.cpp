@@ -72,8 +72,8 @@ AttentionResult attend(const RoundedProblem& p, const BlockMask& mask) {
   const DeviceArray<char> workspace(cuda::block_index_bytes(mask.view().grid, p.host.shape.q_heads));
   const DeviceArray<std::uint16_t> output(p.host.q.size());
   const DeviceArray<float> lse(std::size_t(p.host.shape.q_heads) * p.host.shape.q_len);
-  const auto index =
-      cuda::build_block_index({mask.view().grid, p.host.shape.q_heads, bits.data()}, workspace.data(), nullptr);
+  const auto index = cuda::build_block_index({mask.view().grid, p.host.shape.q_heads, bits.data()},
+                                             p.host.shape.kv_heads, workspace.data(), nullptr);
   cuda::block_sparse_attention(p.view(), index, {output.data(), lse.data()}, nullptr);
   check_cuda(cudaDeviceSynchronize());
   AttentionResult result(p.host.shape);

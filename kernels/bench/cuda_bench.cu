@@ -11,6 +11,7 @@
 #include "kernels/cuda/devices.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/metrics.h"
+#include "kernels/cuda/sale.h"
 
 namespace salebench::cuda {
 namespace {
@@ -141,13 +142,28 @@ void bench_sparse(const Case& c, BlockSize block, double density, Timer& timer) 
   for (const MaskCounts& one : counts) all.add(one);
   const double kept = double(all.tokens) / double(all.dense_tokens);
   BlockIndex index;
-  const auto ms = timer.median({[&] { index = build_block_index(mask, workspace, nullptr); },
+  const auto ms = timer.median({[&] { index = build_block_index(mask, c.p.shape.kv_heads, workspace, nullptr); },
                                 [&] { block_sparse_attention(c.p, index, c.out, nullptr); }});
   std::printf("%7d  %3d x %-3d  %9.3f  %9.3f  %9.3f  %6.0f\n", length, block.q, block.k, kept, ms[0], ms[1],
               c.dense_flops * kept / (ms[0] + ms[1]) * 1e-9);
   cudaFree(mask.bits);
   cudaFree(workspace);
   cudaFree(device_counts);
+}
+
+void bench_sale(const Case& c, int bits, Timer& timer) {
+  const int length = c.p.shape.kv_len, heads = c.p.shape.q_heads;
+  const BlockGrid grid{{64, 32}, length, length, true, std::nullopt};
+  const MaskView mask{grid, heads, allocate<std::uint32_t>(std::size_t(heads) * grid.q_blocks() * grid.words())};
+  char* const workspace = allocate<char>(sale_select_bytes(c.p.shape));
+  float* const thresholds = allocate<float>(heads);
+  const std::vector<float> values(heads, 0.5f);
+  SALEBENCH_CUDA_CHECK(cudaMemcpy(thresholds, values.data(), heads * sizeof(float), cudaMemcpyHostToDevice));
+  const double ms = timer.median({[&] { sale_select(c.p, {.bits = bits}, thresholds, workspace, mask, nullptr); }})[0];
+  std::printf("%7d  select SALE, bits %-2d          %9.3f\n", length, bits, ms);
+  cudaFree(mask.bits);
+  cudaFree(workspace);
+  cudaFree(thresholds);
 }
 
 int run(const std::vector<int>& lengths) {
@@ -162,6 +178,7 @@ int run(const std::vector<int>& lengths) {
   for (const int length : lengths) {
     const Case c(length);
     bench_dense(c, timer);
+    for (const int bits : {4, 8, 16}) bench_sale(c, bits, timer);
     for (const BlockSize block : {BlockSize{64, 32}, {64, 64}, {128, 32}, {128, 64}, {128, 128}})
       for (const double density : {1.0, 0.2, 0.1, 0.05}) bench_sparse(c, block, density, timer);
   }

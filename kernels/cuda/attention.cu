@@ -11,21 +11,9 @@ constexpr int kDenseRows = 128;
 
 AttentionArgs make_args(const DeviceProblem& p, const BlockGrid& grid, const DeviceAttention& out) {
   require(why_unsupported(p.shape, p.scale));
-  return {p.q,
-          p.k,
-          p.v,
-          out.output,
-          out.lse,
-          DeviceGrid(grid),
-          p.shape.q_heads,
-          p.shape.group(),
-          p.scale * 1.4426950409f,
-          nullptr,
-          nullptr,
-          nullptr,
-          0,
-          0,
-          0};
+  return {
+      p.q,     p.k,     p.v, out.output, out.lse, DeviceGrid(grid), p.shape.group(), p.scale * 1.4426950409f, nullptr,
+      nullptr, nullptr, 0,   0,          0};
 }
 
 void launch(const DeviceProblem& p, const AttentionArgs& args, bool exact, Stream stream) {

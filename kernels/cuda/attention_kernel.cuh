@@ -11,7 +11,7 @@ struct AttentionArgs {
   void* output;
   float* lse;
   DeviceGrid grid;  ///< block_q is the rows of a CTA
-  int heads, group;
+  int group;
   float scale2;                 ///< scale * log2(e)
   const std::uint16_t* chunks;  ///< lists as in BlockIndex, or null for dense
   const std::int32_t *counts, *order;
@@ -32,8 +32,10 @@ struct WorkItem {
       const std::int64_t list =
           std::int64_t(a.list_base) * q_block + std::int64_t(a.list_slope) * q_block * (q_block + 1) / 2;
       pairs = reinterpret_cast<const std::uint32_t*>(a.chunks + head * a.head_stride + list);
-    } else {  // the longest rows first, all heads side by side
-      head = blockIdx.x % a.heads, q_block = a.grid.q_blocks - 1 - blockIdx.x / a.heads;
+    } else {  // as in BlockIndex::order
+      const int of_kv_head = blockIdx.x % (a.group * a.grid.q_blocks);
+      head = blockIdx.x / (a.group * a.grid.q_blocks) * a.group + of_kv_head % a.group;
+      q_block = a.grid.q_blocks - 1 - of_kv_head / a.group;
       steps = (a.grid.key_end(a.grid.q_end(q_block) - 1) + kStepKeys - 1) / kStepKeys;
       pairs = nullptr;
     }

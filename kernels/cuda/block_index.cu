@@ -32,9 +32,11 @@ __global__ void __launch_bounds__(32 * kWarps)
   }
 }
 
-/// Sorts all rows by falling list length with one CTA: counts by bucket, running sums, then places.
+/// Sorts the rows of a KV head's query heads by falling list length, one CTA a KV head: counts by bucket, running sums,
+/// then places.
 __global__ void __launch_bounds__(kOrderThreads)
     order_kernel(const std::int32_t* counts, int items, int longest, std::int32_t* order) {
+  const int begin = blockIdx.x * items, end = begin + items;
   __shared__ int place[kBuckets];
   __shared__ int warp_total[32];
   const int t = threadIdx.x;
@@ -43,7 +45,7 @@ __global__ void __launch_bounds__(kOrderThreads)
   };
   place[2 * t] = place[2 * t + 1] = 0;
   __syncthreads();
-  for (int item = t; item < items; item += kOrderThreads) atomicAdd(&place[bucket(item)], 1);
+  for (int item = begin + t; item < end; item += kOrderThreads) atomicAdd(&place[bucket(item)], 1);
   __syncthreads();
   const int first = place[2 * t], own = first + place[2 * t + 1];
   int below = own;  // inclusive sum over the warp
@@ -58,7 +60,8 @@ __global__ void __launch_bounds__(kOrderThreads)
   place[2 * t] = before;
   place[2 * t + 1] = before + first;
   __syncthreads();
-  for (int item = t; item < items; item += kOrderThreads) order[atomicAdd(&place[bucket(item)], 1)] = item;
+  for (int item = begin + t; item < end; item += kOrderThreads)
+    order[begin + atomicAdd(&place[bucket(item)], 1)] = item;
 }
 
 BlockIndex lay_out(const BlockGrid& grid, int heads, WorkspaceCursor& workspace) {
@@ -78,7 +81,7 @@ std::size_t block_index_bytes(const BlockGrid& grid, int heads) {
   return workspace.used();
 }
 
-BlockIndex build_block_index(MaskView mask, void* workspace, Stream stream) {
+BlockIndex build_block_index(MaskView mask, int kv_heads, void* workspace, Stream stream) {
   require(why_unsupported(mask.grid.block));
   require(mask.grid.kv_len > kMaxKeys ? "at most 2097120 keys fit a list's 16-bit chunk numbers" : nullptr);
   WorkspaceCursor cursor(workspace);
@@ -87,8 +90,8 @@ BlockIndex build_block_index(MaskView mask, void* workspace, Stream stream) {
   unpack_kernel<<<ceil_div(items, kWarps), 32 * kWarps, 0, stream>>>(
       mask.bits, DeviceGrid(mask.grid), ListLayout(mask.grid), index.head_stride, items, index.chunks, index.counts);
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
-  order_kernel<<<1, kOrderThreads, 0, stream>>>(index.counts, items, ceil_div(mask.grid.kv_len, kChunkKeys),
-                                                index.order);
+  order_kernel<<<kv_heads, kOrderThreads, 0, stream>>>(index.counts, items / kv_heads,
+                                                       ceil_div(mask.grid.kv_len, kChunkKeys), index.order);
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
   return index;
 }

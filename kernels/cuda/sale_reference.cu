@@ -1,0 +1,112 @@
+#include "kernels/cuda/sale.cuh"
+
+namespace salebench::cuda {
+namespace {
+
+constexpr int kThreads = kSaleRows;  // two warps of 32 rows
+
+/// The key blocks that are always kept, as a list: block 0, then the local ones.
+struct ReferenceList {
+  int local_begin, count;
+
+  /// Both blocks of a step, the first in the lower half.
+  __device__ int chunk(int i) const { return i >= count ? int(kNoChunk) : i == 0 ? 0 : local_begin + i - 1; }
+};
+
+/// Keeps block 0 and blocks [local_begin, end) in a row of the mask.
+__device__ void write_row(std::uint32_t* row, int words, int local_begin, int end) {
+  const auto below = [](int bits) { return bits >= 32 ? ~0u : bits <= 0 ? 0u : (1u << bits) - 1; };
+  for (int word = threadIdx.x; word < words; word += kThreads)
+    row[word] = (below(end - 32 * word) & ~below(local_begin - 32 * word)) | (word == 0 ? 1u : 0u);
+}
+
+/// q . mean for one row of the tile at q.
+template <class T, int kDim>
+__device__ float dot_row(const char* q, int row, const float* mean) {
+  float dot = 0;
+#pragma unroll 4
+  for (int chunk = 0; chunk < kDim / 8; ++chunk) {
+    const uint4 eight = *reinterpret_cast<const uint4*>(q + swizzle<2 * kDim>(row, chunk));
+    const std::uint32_t pairs[4] = {eight.x, eight.y, eight.z, eight.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float2 two = unpack<T>(pairs[i]);
+      dot += two.x * mean[8 * chunk + 2 * i] + two.y * mean[8 * chunk + 2 * i + 1];
+    }
+  }
+  return dot;
+}
+
+/// T_i = (log-sum-exp over sink and local keys + ln threshold) / scale, of 64 query rows. The mean of K shifts all
+/// logits of a row alike, so it is taken out of the result instead of the keys; without k_mean, limits are for q . k.
+template <class T, int kDim>
+__global__ void __launch_bounds__(kThreads)
+    reference_kernel(DeviceProblem p, DeviceGrid grid, int local_blocks, bool all_dense, const float* thresholds,
+                     const float* k_mean, float* limit, std::uint32_t* bits) {
+  extern __shared__ __align__(1024) char memory[];
+  __shared__ float lse[kSaleRows];
+  const int q_block = grid.q_blocks - 1 - blockIdx.x, head = blockIdx.y,
+            kv_head = head / (p.shape.q_heads / p.shape.kv_heads);
+  const int first = q_block * kSaleRows, end = grid.causal_end(q_block);
+  const bool dense = all_dense || thresholds[head] < kDenseThreshold;
+  const int local_begin = dense ? 1 : middle_end(grid, q_block, local_blocks);
+  write_row(bits + (std::size_t(head) * grid.q_blocks + q_block) * grid.words, grid.words, local_begin, end);
+  const int row = first + threadIdx.x;
+  if (dense) {
+    if (row < grid.q_len) limit[std::size_t(head) * grid.q_len + row] = INFINITY;
+    return;
+  }
+  const ReferenceList list{local_begin, 1 + end - local_begin};
+  const int steps = (list.count + 1) / 2, warp_row = threadIdx.x / 32 * kWarpRows;
+  const std::uint32_t q = shared_address(memory), k = q + kSaleRows * kDim * 2;
+  const T* const keys = static_cast<const T*>(p.k) + std::size_t(kv_head) * grid.kv_len * kDim;
+  const auto load_step = [&](int step) {
+    if (step < steps)
+      load_keys<T, kDim, kThreads>(k + step % 2 * kStepKeys * kDim * 2, keys, list.chunk(2 * step),
+                                   list.chunk(2 * step + 1), grid.kv_len);
+    commit_copies();
+  };
+  load_rows<T, kDim, kSaleRows, kThreads>(q, static_cast<const T*>(p.q) + std::size_t(head) * grid.q_len * kDim, first,
+                                          grid.q_len);
+  load_step(0);
+  SoftmaxState state;
+  for (int step = 0; step < steps; ++step) {
+    load_step(step + 1);
+    wait_copies<1>();
+    __syncthreads();
+    Scores s;
+    multiply_qk<T, kDim>(s, q, warp_row, k + step % 2 * kStepKeys * kDim * 2);
+    hide_scores(s, grid, first + warp_row, list.chunk(2 * step), list.chunk(2 * step + 1));
+    float rescale[kMTiles][2];
+    state.add(s, p.scale * 1.4426950409f, rescale);
+    __syncthreads();
+  }
+#pragma unroll
+  for (int m = 0; m < kMTiles; ++m)
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      state.sum[m][h] = row_sum(state.sum[m][h]);
+      lse[warp_row + row_of(m, h)] = state.lse(m, h);
+    }
+  __syncthreads();
+  if (row >= grid.q_len) return;
+  const float shift = k_mean ? dot_row<T, kDim>(memory, threadIdx.x, k_mean + kv_head * kDim) : 0.0f;
+  limit[std::size_t(head) * grid.q_len + row] = (lse[threadIdx.x] + logf(thresholds[head])) / p.scale - shift;
+}
+
+}  // namespace
+
+void sale_reference(const DeviceProblem& p, const SaleOptions& options, const float* thresholds, const SaleBuffers& b,
+                    MaskView mask, Stream stream) {
+  dispatch(p.dtype, p.shape.head_dim, [&](auto type, auto dim) {
+    constexpr auto kernel = reference_kernel<decltype(type), dim>;
+    constexpr int bytes = (kSaleRows + 2 * kStepKeys) * dim * 2;
+    SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    kernel<<<dim3(mask.grid.q_blocks(), p.shape.q_heads), kThreads, bytes, stream>>>(
+        p, DeviceGrid(mask.grid), options.local_blocks, options.all_dense, thresholds,
+        options.bits == 16 ? nullptr : b.k_mean, b.limit, mask.bits);
+  });
+  SALEBENCH_CUDA_CHECK(cudaGetLastError());
+}
+
+}  // namespace salebench::cuda

@@ -1,0 +1,213 @@
+// The scan of SALE's middle key blocks with 8-bit codes. A CTA takes 256 query rows, a warp 32 of them, so that each
+// key tile serves four tiles of rows. In the MMA's accumulator a lane's values of one row and one key block share both
+// scales, so their largest integer decides.
+#include "kernels/cuda/sale.cuh"
+
+namespace salebench::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kThreads = 32 * kWarps;
+constexpr int kCtaRows = kWarps * kWarpRows;
+constexpr int kStages = 3;
+constexpr int kWordSegments = 32 / kSegmentBlocks;  // segments in a word of the mask
+// Adding this to a float of less than 2^22 leaves its rounded value in the low bits: rint(x) is then the bits minus
+// kMagicBits, without a slow conversion.
+constexpr float kMagic = 12582912.0f;
+constexpr int kMagicBits = 0x4b400000;
+constexpr float kMagicRange = 2097152.0f;  // 2^21, as 128 products of codes add at most as much again
+
+template <int kDim>
+struct Segment {
+  std::int8_t codes[kSegmentKeys * kDim];  // swizzled rows
+  float bias[kSegmentKeys];
+  float scale[kSegmentBlocks * kKeyGroups];
+};
+
+struct ScanArgs {
+  const std::int8_t *q, *k;
+  const float *q_scale, *k_scale, *bias, *limit;
+  const int* bias_most;
+  std::uint32_t* bits;
+  DeviceGrid grid;
+  int group, key_room, local_blocks, row_groups;
+};
+
+/// Starts to copy one segment of keys; those past the end get code 0.
+template <int kDim>
+__device__ void load_segment(const ScanArgs& a, int head, int kv_head, int segment, Segment<kDim>& to) {
+  constexpr int kChunks = kDim / 16;
+  const int first = segment * kSegmentKeys;
+  const std::int8_t* const keys = a.k + std::size_t(kv_head) * a.grid.kv_len * kDim;
+#pragma unroll
+  for (int r = threadIdx.x / kChunks; r < kSegmentKeys; r += kThreads / kChunks) {
+    const int chunk = threadIdx.x % kChunks;
+    const bool valid = first + r < a.grid.kv_len;
+    copy_async(shared_address(to.codes) + swizzle<kDim>(r, chunk),
+               keys + (valid ? std::size_t(first + r) * kDim : 0) + chunk * 16, valid);
+  }
+  constexpr int kBiasCopies = kSegmentKeys / 4;  // 16 bytes each
+  const int t = threadIdx.x;
+  if (t < kBiasCopies)
+    copy_async(shared_address(to.bias + 4 * t), a.bias + std::size_t(head) * a.key_room + first + 4 * t);
+  if (t >= 64 && t < 64 + kSegmentBlocks) {
+    const std::size_t block = std::size_t(kv_head) * (a.key_room / kChunkKeys) + segment * kSegmentBlocks + (t - 64);
+    copy_async(shared_address(to.scale + kKeyGroups * (t - 64)), a.k_scale + block * kKeyGroups);
+  }
+}
+
+/// The queries of a warp: codes as MMA operands, and for each of a lane's rows 1 / scale and limit / scale.
+template <int kDim>
+struct ScanRows {
+  std::uint32_t codes[kMTiles][kDim / 32][4];
+  float inverse[kMTiles][2], limit[kMTiles][2];
+  bool wide;  // some bias / scale is too large for kMagic
+
+  __device__ ScanRows(const ScanArgs& a, int head, int row) {
+    float most = 0;
+#pragma unroll
+    for (int m = 0; m < kMTiles; ++m)
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const int r = row + row_of(m, h);
+        const bool valid = r < a.grid.q_len;
+        const std::size_t at = std::size_t(head) * a.grid.q_len + (valid ? r : 0);
+        const float scale = valid ? a.q_scale[at] : 0.0f, t = valid ? a.limit[at] : INFINITY;
+        inverse[m][h] = scale > 0 ? 1.0f / scale : 0.0f;
+        limit[m][h] = scale > 0 ? t / scale : t <= 0 ? -INFINITY : INFINITY;  // with scale 0 all logits are 0
+        most = fmaxf(most, inverse[m][h]);
+#pragma unroll
+        for (int d = 0; d < kDim / 32; ++d)
+#pragma unroll
+          for (int half = 0; half < 2; ++half)
+            codes[m][d][2 * half + h] =
+                valid
+                    ? *reinterpret_cast<const std::uint32_t*>(a.q + at * kDim + 32 * d + 16 * half + lane_id() % 4 * 4)
+                    : 0;
+      }
+    wide = __any_sync(~0u, most * __int_as_float(a.bias_most[head]) >= kMagicRange);
+  }
+};
+
+/// Whether any of the lane's logits in key block `block` of the segment reaches its row's limit. kWide is for biases
+/// beyond kMagic's range.
+template <int kDim, bool kWide>
+__device__ inline bool reaches(const ScanRows<kDim>& rows, const Segment<kDim>& keys, int block) {
+  constexpr int kTiles = kChunkKeys / 8;
+  const int lane = lane_id();
+  int sum[kMTiles][kTiles][4];  // kMagicBits + rint(bias / q_scale), then + q . k
+#pragma unroll
+  for (int n = 0; n < kTiles; ++n) {
+    const float2 bias = *reinterpret_cast<const float2*>(&keys.bias[block * kChunkKeys + 8 * n + lane % 4 * 2]);
+#pragma unroll
+    for (int m = 0; m < kMTiles; ++m)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float x = i % 2 ? bias.y : bias.x, inverse = rows.inverse[m][i / 2];
+        sum[m][n][i] = kWide ? __float2int_rn(x * inverse) + kMagicBits : __float_as_int(fmaf(x, inverse, kMagic));
+      }
+  }
+  const std::uint32_t codes = shared_address(keys.codes);
+#pragma unroll
+  for (int d = 0; d < kDim / 32; ++d)
+#pragma unroll
+    for (int n = 0; n < kTiles; n += 2) {
+      std::uint32_t b[4];  // both halves of 32 channels for keys 8 n and 8 (n + 1)
+      load_matrices(b,
+                    codes + swizzle<kDim>(block * kChunkKeys + 8 * n + lane % 8 + lane / 16 * 8, 2 * d + lane / 8 % 2));
+#pragma unroll
+      for (int m = 0; m < kMTiles; ++m) {
+        multiply_add_s8(sum[m][n], rows.codes[m][d], b[0], b[1]);
+        multiply_add_s8(sum[m][n + 1], rows.codes[m][d], b[2], b[3]);
+      }
+    }
+  const float scale = keys.scale[block * kKeyGroups + lane % 4];
+  bool any = false;
+#pragma unroll
+  for (int m = 0; m < kMTiles; ++m)
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      int most = max(sum[m][0][2 * h], sum[m][0][2 * h + 1]);
+#pragma unroll
+      for (int n = 1; n < kTiles; ++n) most = __vimax3_s32(most, sum[m][n][2 * h], sum[m][n][2 * h + 1]);
+      const float units = kWide ? float(most - kMagicBits) : __int_as_float(most) - kMagic;
+      any |= units * scale >= rows.limit[m][h];
+    }
+  return any;
+}
+
+template <int kDim>
+__global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant__ ScanArgs a) {
+  extern __shared__ __align__(1024) char memory[];
+  auto* const stages = reinterpret_cast<Segment<kDim>*>(memory);
+  // One KV head after the other, the longest rows first, the heads of a group side by side.
+  const int of_kv_head = blockIdx.x % (a.group * a.row_groups), kv_head = blockIdx.x / (a.group * a.row_groups);
+  const int head = kv_head * a.group + of_kv_head % a.group;
+  const int cta_row = (a.row_groups - 1 - of_kv_head / a.group) * kCtaRows;
+  if (a.limit[std::size_t(head) * a.grid.q_len + cta_row] == INFINITY) return;  // a dense head
+  const int row = cta_row + threadIdx.x / 32 * kWarpRows, q_block = row / kSaleRows;
+  const int last_block = min(a.grid.q_blocks, (cta_row + kCtaRows) / kSaleRows) - 1;
+  const int segments = (middle_end(a.grid, last_block, a.local_blocks) + kSegmentBlocks - 1) / kSegmentBlocks;
+  const int end = q_block < a.grid.q_blocks ? middle_end(a.grid, q_block, a.local_blocks) : 0;
+  if (middle_end(a.grid, last_block, a.local_blocks) == 1) return;  // nothing to scan
+
+  const auto load = [&](int segment) {
+    if (segment < segments) load_segment(a, head, kv_head, segment, stages[segment % kStages]);
+    commit_copies();
+  };
+  for (int segment = 0; segment < kStages - 1; ++segment) load(segment);
+  const ScanRows<kDim> rows(a, head, row);
+  std::uint32_t* const bits = a.bits + (std::size_t(head) * a.grid.q_blocks + q_block) * a.grid.words;
+  std::uint32_t word = 0;
+  for (int segment = 0; segment < segments; ++segment) {
+    wait_copies<kStages - 2>();
+    __syncthreads();  // the segment is here, and all warps are done with the one whose place the next load takes
+    load(segment + kStages - 1);
+#pragma unroll 1
+    for (int block = 0; block < kSegmentBlocks; ++block) {
+      const int key_block = segment * kSegmentBlocks + block;
+      if (key_block < 1 || key_block >= end) continue;
+      const Segment<kDim>& keys = stages[segment % kStages];
+      const bool kept = rows.wide ? reaches<kDim, true>(rows, keys, block) : reaches<kDim, false>(rows, keys, block);
+      if (kept) word |= 1u << (key_block % 32);
+    }
+    if (segment % kWordSegments == kWordSegments - 1 || segment == segments - 1) {
+      word = __reduce_or_sync(~0u, word);
+      if (word != 0 && lane_id() == 0) atomicOr(&bits[segment / kWordSegments], word);
+      word = 0;
+    }
+  }
+}
+
+}  // namespace
+
+void sale_scan_codes(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, MaskView mask,
+                     Stream stream) {
+  const int row_groups = ceil_div(p.shape.q_len, kCtaRows);
+  const ScanArgs args{b.q,
+                      b.k,
+                      b.q_scale,
+                      b.k_scale,
+                      b.bias,
+                      b.limit,
+                      b.bias_most,
+                      mask.bits,
+                      DeviceGrid(mask.grid),
+                      p.shape.group(),
+                      b.key_room,
+                      options.local_blocks,
+                      row_groups};
+  const auto launch = [&](auto dim) {
+    constexpr auto kernel = scan_kernel<dim>;
+    constexpr int bytes = kStages * sizeof(Segment<dim>);
+    SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    kernel<<<p.shape.q_heads * row_groups, kThreads, bytes, stream>>>(args);
+    SALEBENCH_CUDA_CHECK(cudaGetLastError());
+  };
+  if (p.shape.head_dim == 64)
+    launch(std::integral_constant<int, 64>());
+  else
+    launch(std::integral_constant<int, 128>());
+}
+
+}  // namespace salebench::cuda
