@@ -140,21 +140,16 @@ TEST_P(CudaSelect, SaleOfEqualQueriesAndKeys) {
 TEST_P(CudaSelect, SaleOnTheSample) {
   const char* const file = SALEBENCH_SOURCE_DIR "/datasets/samples/smollm2-135m_kjv_8k.h5";
   if (!std::ifstream(file)) GTEST_SKIP() << "no " << file;
-  for (const char* id : {"layer3_kv0", "layer17_kv1"}) {
-    ProblemTensors tensors;
-    try {
-      tensors = Dataset(file).load(id);
-    } catch (const std::exception&) {
-      continue;  // not every layer is in the bundled file
-    }
-    const RoundedProblem p(std::move(tensors), GetParam());
+  const Dataset sample(file);
+  for (const ProblemInfo& info : sample.problems()) {
+    const RoundedProblem p(sample.load(info.id), GetParam());
     for (const int bits : {4, 8, 16}) {
       const BlockMask expected = cpu_mask(p, *make_method("sale", {{"bits", std::to_string(bits)}}), false);
       const BlockMask got = device_sale(p, expected, {.bits = bits}, std::vector<float>(p.host.shape.q_heads, 0.004f));
       Difference one;
       one.add(got, expected);
       EXPECT_LE(one.share(), kDifferingTiles);
-      std::printf("sample %s, %s, bits %d: %lld of %lld tiles differ\n", id, dtype_name(GetParam()).c_str(), bits,
+      std::printf("%s, %s, bits %d: %lld of %lld tiles differ\n", info.id.c_str(), dtype_name(GetParam()).c_str(), bits,
                   (long long)one.tiles, (long long)one.kept);
     }
   }

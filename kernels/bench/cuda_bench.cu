@@ -2,9 +2,12 @@
 // with a flushed L2 and is timed by CUDA events; the table shows medians. Usage: salebench_cuda_bench [KV_LEN...]
 // (default 32768 65536)
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "kernels/cuda/attention.h"
@@ -121,9 +124,24 @@ struct Case {
 void bench_dense(const Case& c, Timer& timer) {
   const double ms = timer.median({[&] { dense_attention(c.p, c.out, nullptr); }})[0];
   std::printf("%7d  dense           1.000          %9.3f  %6.0f\n", c.p.shape.kv_len, ms, c.dense_flops / ms * 1e-9);
-  const double exact = timer.median({[&] { exact_attention(c.p, c.out, nullptr); }})[0];
-  std::printf("%7d  exact           1.000          %9.3f  %6.0f\n", c.p.shape.kv_len, exact,
-              c.dense_flops / exact * 1e-9);
+}
+
+/// What the accuracy of one cell costs: exact output and log-sum-exp, then the comparison of an output with them.
+void bench_truth(const Case& c, Timer& timer) {
+  const Shape& shape = c.p.shape;
+  char* const workspace = allocate<char>(compare_outputs_bytes(shape));
+  auto* const errors = allocate<HeadErrors>(shape.q_heads);
+  const auto ms = timer.median(
+      {[&] { exact_attention(c.p, c.out, nullptr); },
+       [&] {
+         compare_outputs({shape, c.p.dtype, c.p.q, c.out.lse, static_cast<const float*>(c.out.output), c.out.lse},
+                         workspace, errors, nullptr, nullptr);
+       }});
+  std::printf("%7d  truth           1.000             %9.3f  %6.0f\n", shape.kv_len, ms[0],
+              c.dense_flops / ms[0] * 1e-9);
+  std::printf("%7d  metrics                           %9.3f\n", shape.kv_len, ms[1]);
+  cudaFree(workspace);
+  cudaFree(errors);
 }
 
 void bench_sparse(const Case& c, BlockSize block, double density, Timer& timer) {
@@ -166,21 +184,24 @@ void bench_sale(const Case& c, int bits, Timer& timer) {
   cudaFree(thresholds);
 }
 
-int run(const std::vector<int>& lengths) {
+int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
   const CudaDevices found = cuda_devices();
   if (found.devices.empty()) {
     std::fprintf(stderr, "no benchmark without a GPU: %s\n", found.why_none.c_str());
     return 5;
   }
   std::printf("%s, driver %d, runtime %d\n", found.devices[0].name.c_str(), found.driver, found.runtime);
-  std::printf(" length  tile         density   index ms  attend ms  effective TFLOP/s (index + attend)\n");
+  std::printf(" length  tile         density   index ms         ms  effective TFLOP/s (with index)\n");
   Timer timer;
   for (const int length : lengths) {
     const Case c(length);
-    bench_dense(c, timer);
-    for (const int bits : {4, 8, 16}) bench_sale(c, bits, timer);
+    if (parts.contains("dense")) bench_dense(c, timer);
+    if (parts.contains("truth")) bench_truth(c, timer);
+    for (const int bits : {4, 8, 16})
+      if (parts.contains("sale")) bench_sale(c, bits, timer);
     for (const BlockSize block : {BlockSize{64, 32}, {64, 64}, {128, 32}, {128, 64}, {128, 128}})
-      for (const double density : {1.0, 0.2, 0.1, 0.05}) bench_sparse(c, block, density, timer);
+      for (const double density : {1.0, 0.2, 0.1, 0.05})
+        if (parts.contains("sparse")) bench_sparse(c, block, density, timer);
   }
   return 0;
 }
@@ -189,7 +210,15 @@ int run(const std::vector<int>& lengths) {
 }  // namespace salebench::cuda
 
 int main(int argc, char** argv) {
+  std::set<std::string> parts;
   std::vector<int> lengths;
-  for (int i = 1; i < argc; ++i) lengths.push_back(std::atoi(argv[i]));
-  return salebench::cuda::run(lengths.empty() ? std::vector<int>{32768, 65536} : lengths);
+  for (int i = 1; i < argc; ++i) {
+    if (std::isdigit(static_cast<unsigned char>(argv[i][0])))
+      lengths.push_back(std::atoi(argv[i]));
+    else
+      parts.insert(argv[i]);
+  }
+  if (parts.empty()) parts = {"dense", "sparse", "sale", "truth"};
+  if (lengths.empty()) lengths = {32768, 65536};
+  return salebench::cuda::run(parts, lengths);
 }

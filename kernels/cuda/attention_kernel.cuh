@@ -143,13 +143,14 @@ __global__ void __launch_bounds__(kRows, 256 / kRows) attention_kernel(const __g
     multiply_qk<T, kDim>(s, q, warp_row, k);
     hide_scores(s, a.grid, cta_row + warp_row, chunk0, chunk1);
     float rescale[kMTiles][2];
-    state.add(s, a.scale2, rescale);
+    if (state.add(s, a.scale2, rescale)) {
 #pragma unroll
-    for (int m = 0; m < kMTiles; ++m)
+      for (int m = 0; m < kMTiles; ++m)
 #pragma unroll
-      for (int n = 0; n < kDim / 8; ++n)
+        for (int n = 0; n < kDim / 8; ++n)
 #pragma unroll
-        for (int i = 0; i < 4; ++i) o[m][n][i] *= rescale[m][i / 2];
+          for (int i = 0; i < 4; ++i) o[m][n][i] *= rescale[m][i / 2];
+    }
 
     wait_copies<0>();
     __syncthreads();  // V is here, and all warps are done with K

@@ -5,13 +5,13 @@ namespace {
 
 SaleBuffers lay_out(const Shape& s, WorkspaceCursor& w) {
   SaleBuffers b;
-  b.key_room = ceil_div(s.kv_len, kSegmentKeys) * kSegmentKeys;
+  b.key_room = ceil_div(s.kv_len, kScanKeys) * kScanKeys;
   const std::size_t dim = s.head_dim, slabs = ceil_div(s.kv_len, kSlabRows);
   b.slab_sums = w.take<double>(s.q_heads * slabs * dim);
   b.q_mean = w.take<float>(s.q_heads * dim);
   b.k_mean = w.take<float>(s.kv_heads * dim);
   b.q = w.take<std::int8_t>(s.q_heads * dim * s.q_len);
-  b.k = w.take<std::int8_t>(s.kv_heads * dim * s.kv_len);
+  b.k = w.take<std::int8_t>(s.kv_heads * dim * b.key_room);
   b.q_scale = w.take<float>(std::size_t(s.q_heads) * s.q_len);
   b.k_scale = w.take<float>(std::size_t(s.kv_heads) * b.key_room / kChunkKeys * kKeyGroups);
   b.bias = w.take<float>(std::size_t(s.q_heads) * b.key_room);

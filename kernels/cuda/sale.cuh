@@ -9,17 +9,18 @@ namespace salebench::cuda {
 
 constexpr int kSaleRows = 64;      ///< query rows of a tile
 constexpr int kSegmentBlocks = 4;  ///< the middle is a whole number of segments of 4 key blocks
-constexpr int kSegmentKeys = kSegmentBlocks * kChunkKeys;
+constexpr int kScanBlocks = 8;     ///< key blocks that the scan takes at a time
+constexpr int kScanKeys = kScanBlocks * kChunkKeys;
 constexpr int kKeyGroups = 4;   ///< scales in a key block: keys j with equal (j mod 8) / 2 share one
 constexpr int kSlabRows = 512;  ///< rows that one CTA sums for the means
 constexpr float kDenseThreshold = 1e-5f;
 
 /// Estimated logit of row i and key j: q_scale_i * k_scale_j * (q_i . k_j + rint(bias_j / q_scale_i)).
 struct SaleBuffers {
-  int key_room;            ///< kv_len rounded up to segments
+  int key_room;            ///< kv_len rounded up to what the scan takes at a time
   double* slab_sums;       ///< [heads, slabs, head_dim] of Q or K, whichever is larger
   float *q_mean, *k_mean;  ///< [heads, head_dim]; zero where not smoothed
-  std::int8_t *q, *k;      ///< codes, [q_heads, q_len, head_dim] and [kv_heads, kv_len, head_dim]
+  std::int8_t *q, *k;      ///< codes, [q_heads, q_len, head_dim] and [kv_heads, key_room, head_dim]
   float* q_scale;          ///< [q_heads, q_len]
   float* k_scale;          ///< [kv_heads, key_room / 32, 4]
   float* bias;             ///< [q_heads, key_room]: (mean of q) . k_j / k_scale_j

@@ -9,23 +9,25 @@ constexpr int kThreads = kRows * kThreadsPerRow;
 // A group of equal queries has no range; the floor keeps bias / scale within int32 for any head_dim up to 256.
 constexpr float kScaleFloor = 1e-4f;
 
-/// One thread's quarter of a row, minus the mean.
+/// A quarter of a row minus the mean: 8 of every 32 channels, so that the row's four threads read side by side.
 template <class T, int kDim>
 struct QuarterRow {
   static constexpr int kCount = kDim / kThreadsPerRow;
   float x[kCount];
 
+  /// Channel of x[i], for i a multiple of 8.
+  __device__ static int channel(int i) { return 4 * i + threadIdx.x % kThreadsPerRow * 8; }
+
   __device__ QuarterRow(const T* row, const float* mean, bool valid) {
-    const int first = threadIdx.x % kThreadsPerRow * kCount;
 #pragma unroll
     for (int i = 0; i < kCount; i += 8) {
-      const uint4 eight = valid ? *reinterpret_cast<const uint4*>(row + first + i) : uint4{};
+      const uint4 eight = valid ? *reinterpret_cast<const uint4*>(row + channel(i)) : uint4{};
       const std::uint32_t pairs[4] = {eight.x, eight.y, eight.z, eight.w};
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         const float2 two = unpack<T>(pairs[j]);
-        x[i + 2 * j] = valid ? two.x - mean[first + i + 2 * j] : 0;
-        x[i + 2 * j + 1] = valid ? two.y - mean[first + i + 2 * j + 1] : 0;
+        x[i + 2 * j] = valid ? two.x - mean[channel(i) + 2 * j] : 0;
+        x[i + 2 * j + 1] = valid ? two.y - mean[channel(i) + 2 * j + 1] : 0;
       }
     }
   }
@@ -35,14 +37,23 @@ struct QuarterRow {
     for (int i = 0; i < kCount; ++i) most = fmaxf(most, fabsf(x[i]));
     return most;
   }
+  __device__ float dot(const float* other) const {
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kCount; i += 8)
+#pragma unroll
+      for (int j = 0; j < 8; ++j) sum += x[i + j] * other[channel(i) + j];
+    return sum;
+  }
   /// Rounds to whole multiples of the scale.
   __device__ void write(float scale, std::int8_t* row) const {
     const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
-    const int first = threadIdx.x % kThreadsPerRow * kCount;
 #pragma unroll
-    for (int i = 0; i < kCount; i += 4) {
-      const auto code = [&](int j) { return static_cast<signed char>(__float2int_rn(x[i + j] * inverse)); };
-      *reinterpret_cast<char4*>(row + first + i) = make_char4(code(0), code(1), code(2), code(3));
+    for (int i = 0; i < kCount; i += 8) {
+      std::uint32_t words[2] = {};
+#pragma unroll
+      for (int j = 0; j < 8; ++j) words[j / 4] |= (__float2int_rn(x[i + j] * inverse) & 255u) << (j % 4 * 8);
+      *reinterpret_cast<uint2*>(row + channel(i)) = make_uint2(words[0], words[1]);
     }
   }
 };
@@ -89,16 +100,12 @@ __global__ void __launch_bounds__(kThreads)
   join_group(&most[group], part.max_abs());
   __syncthreads();
   const float scale = __int_as_float(most[group]) / levels;
-  if (key < kv_len) part.write(scale, b.k + at * kDim);
+  part.write(scale, b.k + (std::size_t(head) * b.key_room + key) * kDim);  // zeros past the end
   if (threadIdx.x < kKeyGroups)
     b.k_scale[(std::size_t(head) * (b.key_room / kChunkKeys) + blockIdx.x) * kKeyGroups + threadIdx.x] =
         __int_as_float(most[threadIdx.x]) / levels;
   for (int h = head * group_heads; h < (head + 1) * group_heads; ++h) {
-    const float* const mean = b.q_mean + h * kDim + quarter * part.kCount;
-    float dot = 0;
-#pragma unroll
-    for (int i = 0; i < part.kCount; ++i) dot += mean[i] * part.x[i];
-    dot = row_sum(dot);
+    const float dot = row_sum(part.dot(b.q_mean + h * kDim));
     const float bias = scale > 0 ? dot / scale : 0.0f;
     if (quarter == 0) b.bias[std::size_t(h) * b.key_room + key] = bias;
     float largest = fabsf(bias);

@@ -10,18 +10,19 @@ constexpr int kWarps = 8;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kCtaRows = kWarps * kWarpRows;
 constexpr int kStages = 3;
-constexpr int kWordSegments = 32 / kSegmentBlocks;  // segments in a word of the mask
+constexpr int kWordSegments = 32 / kScanBlocks;  // segments in a word of the mask
 // Adding this to a float of less than 2^22 leaves its rounded value in the low bits: rint(x) is then the bits minus
 // kMagicBits, without a slow conversion.
 constexpr float kMagic = 12582912.0f;
 constexpr int kMagicBits = 0x4b400000;
 constexpr float kMagicRange = 2097152.0f;  // 2^21, as 128 products of codes add at most as much again
 
+/// What the scan takes at a time.
 template <int kDim>
 struct Segment {
-  std::int8_t codes[kSegmentKeys * kDim];  // swizzled rows
-  float bias[kSegmentKeys];
-  float scale[kSegmentBlocks * kKeyGroups];
+  std::int8_t codes[kScanKeys * kDim];  // swizzled rows
+  float bias[kScanKeys];
+  float scale[kScanBlocks * kKeyGroups];
 };
 
 struct ScanArgs {
@@ -33,28 +34,33 @@ struct ScanArgs {
   int group, key_room, local_blocks, row_groups;
 };
 
-/// Starts to copy one segment of keys; those past the end get code 0.
+/// Copies one segment after the other to shared memory; each thread keeps its places.
 template <int kDim>
-__device__ void load_segment(const ScanArgs& a, int head, int kv_head, int segment, Segment<kDim>& to) {
-  constexpr int kChunks = kDim / 16;
-  const int first = segment * kSegmentKeys;
-  const std::int8_t* const keys = a.k + std::size_t(kv_head) * a.grid.kv_len * kDim;
+class SegmentLoader {
+ public:
+  __device__ SegmentLoader(const ScanArgs& a, int head, int kv_head) {
+    const int t = threadIdx.x;
+    codes_ = a.k + std::size_t(kv_head) * a.key_room * kDim + t * 16;
+    bias_ = a.bias + std::size_t(head) * a.key_room + 4 * t;
+    scale_ = a.k_scale + std::size_t(kv_head) * (a.key_room / kChunkKeys) * kKeyGroups + 4 * (t - kBiasThreads);
+  }
+  __device__ void load_next(Segment<kDim>& to) {
+    constexpr int kChunks = kDim / 16, kPass = kThreads / kChunks;  // rows that the CTA copies at a time
+    const int t = threadIdx.x;
+    const std::uint32_t place = shared_address(to.codes) + swizzle<kDim>(t / kChunks, t % kChunks);
 #pragma unroll
-  for (int r = threadIdx.x / kChunks; r < kSegmentKeys; r += kThreads / kChunks) {
-    const int chunk = threadIdx.x % kChunks;
-    const bool valid = first + r < a.grid.kv_len;
-    copy_async(shared_address(to.codes) + swizzle<kDim>(r, chunk),
-               keys + (valid ? std::size_t(first + r) * kDim : 0) + chunk * 16, valid);
+    for (int r = 0; r < kScanKeys; r += kPass) copy_async(place + r * kDim, codes_ + r * kDim);
+    if (t < kBiasThreads) copy_async(shared_address(to.bias + 4 * t), bias_);
+    if (t >= kBiasThreads && t < kBiasThreads + kScanBlocks)
+      copy_async(shared_address(to.scale + 4 * (t - kBiasThreads)), scale_);
+    codes_ += kScanKeys * kDim, bias_ += kScanKeys, scale_ += kScanBlocks * kKeyGroups;
   }
-  constexpr int kBiasCopies = kSegmentKeys / 4;  // 16 bytes each
-  const int t = threadIdx.x;
-  if (t < kBiasCopies)
-    copy_async(shared_address(to.bias + 4 * t), a.bias + std::size_t(head) * a.key_room + first + 4 * t);
-  if (t >= 64 && t < 64 + kSegmentBlocks) {
-    const std::size_t block = std::size_t(kv_head) * (a.key_room / kChunkKeys) + segment * kSegmentBlocks + (t - 64);
-    copy_async(shared_address(to.scale + kKeyGroups * (t - 64)), a.k_scale + block * kKeyGroups);
-  }
-}
+
+ private:
+  static constexpr int kBiasThreads = kScanKeys / 4;  // 16 bytes each
+  const std::int8_t* codes_;
+  const float *bias_, *scale_;
+};
 
 /// The queries of a warp: codes as MMA operands, and for each of a lane's rows 1 / scale and limit / scale.
 template <int kDim>
@@ -136,6 +142,21 @@ __device__ inline bool reaches(const ScanRows<kDim>& rows, const Segment<kDim>& 
   return any;
 }
 
+/// Bit b: whether the lane finds key block b of the segment reached.
+template <int kDim, bool kWide>
+__device__ inline unsigned reached_blocks(const ScanRows<kDim>& rows, const Segment<kDim>& keys) {
+  unsigned found = 0;
+#pragma unroll 4
+  for (int block = 0; block < kScanBlocks; ++block)
+    if (reaches<kDim, kWide>(rows, keys, block)) found |= 1u << block;
+  return found;
+}
+
+/// Ones for key blocks below `count` of a word's 32.
+__device__ inline unsigned blocks_below(int count) {
+  return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1;
+}
+
 template <int kDim>
 __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant__ ScanArgs a) {
   extern __shared__ __align__(1024) char memory[];
@@ -146,33 +167,35 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
   const int cta_row = (a.row_groups - 1 - of_kv_head / a.group) * kCtaRows;
   if (a.limit[std::size_t(head) * a.grid.q_len + cta_row] == INFINITY) return;  // a dense head
   const int row = cta_row + threadIdx.x / 32 * kWarpRows, q_block = row / kSaleRows;
-  const int last_block = min(a.grid.q_blocks, (cta_row + kCtaRows) / kSaleRows) - 1;
-  const int segments = (middle_end(a.grid, last_block, a.local_blocks) + kSegmentBlocks - 1) / kSegmentBlocks;
+  const int last_end = middle_end(a.grid, min(a.grid.q_blocks, (cta_row + kCtaRows) / kSaleRows) - 1, a.local_blocks);
+  const int segments = last_end == 1 ? 0 : (last_end + kScanBlocks - 1) / kScanBlocks;
   const int end = q_block < a.grid.q_blocks ? middle_end(a.grid, q_block, a.local_blocks) : 0;
-  if (middle_end(a.grid, last_block, a.local_blocks) == 1) return;  // nothing to scan
 
-  const auto load = [&](int segment) {
-    if (segment < segments) load_segment(a, head, kv_head, segment, stages[segment % kStages]);
+  SegmentLoader<kDim> loader(a, head, kv_head);
+  for (int segment = 0; segment < kStages - 1; ++segment) {
+    if (segment < segments) loader.load_next(stages[segment]);
     commit_copies();
-  };
-  for (int segment = 0; segment < kStages - 1; ++segment) load(segment);
+  }
   const ScanRows<kDim> rows(a, head, row);
   std::uint32_t* const bits = a.bits + (std::size_t(head) * a.grid.q_blocks + q_block) * a.grid.words;
   std::uint32_t word = 0;
+  int stage = 0, next_stage = kStages - 1;
   for (int segment = 0; segment < segments; ++segment) {
     wait_copies<kStages - 2>();
     __syncthreads();  // the segment is here, and all warps are done with the one whose place the next load takes
-    load(segment + kStages - 1);
-#pragma unroll 1
-    for (int block = 0; block < kSegmentBlocks; ++block) {
-      const int key_block = segment * kSegmentBlocks + block;
-      if (key_block < 1 || key_block >= end) continue;
-      const Segment<kDim>& keys = stages[segment % kStages];
-      const bool kept = rows.wide ? reaches<kDim, true>(rows, keys, block) : reaches<kDim, false>(rows, keys, block);
-      if (kept) word |= 1u << (key_block % 32);
+    if (segment + kStages - 1 < segments) loader.load_next(stages[next_stage]);
+    commit_copies();
+    if (segment * kScanBlocks < end) {
+      const Segment<kDim>& keys = stages[stage];
+      const unsigned found =
+          rows.wide ? reached_blocks<kDim, true>(rows, keys) : reached_blocks<kDim, false>(rows, keys);
+      word |= found << (segment % kWordSegments * kScanBlocks);
     }
+    stage = stage + 1 == kStages ? 0 : stage + 1;
+    next_stage = next_stage + 1 == kStages ? 0 : next_stage + 1;
     if (segment % kWordSegments == kWordSegments - 1 || segment == segments - 1) {
-      word = __reduce_or_sync(~0u, word);
+      const int first = segment / kWordSegments * 32;  // key block of the word's lowest bit
+      word = __reduce_or_sync(~0u, word) & blocks_below(end - first) & ~blocks_below(1 - first);
       if (word != 0 && lane_id() == 0) atomicOr(&bits[segment / kWordSegments], word);
       word = 0;
     }

@@ -38,7 +38,8 @@ __device__ inline void load_rows(std::uint32_t to, const T* head, int row, int r
 #pragma unroll
   for (int r = threadIdx.x / kChunks; r < kRows; r += kPass) {
     const bool valid = row + r < rows;
-    copy_async(to + swizzle<2 * kDim>(r, chunk), head + (valid ? std::size_t(row + r) * kDim : 0) + chunk * 8, valid);
+    copy_async_or_zero(to + swizzle<2 * kDim>(r, chunk), head + (valid ? std::size_t(row + r) * kDim : 0) + chunk * 8,
+                       valid);
   }
 }
 
@@ -48,10 +49,19 @@ __device__ inline void load_keys(std::uint32_t to, const T* head, int chunk0, in
   constexpr int kChunks = kDim / 8, kPass = kThreads / kChunks;
   const int first = threadIdx.x / kChunks, part = threadIdx.x % kChunks;
 #pragma unroll
-  for (int r = 0; r < kStepKeys; r += kPass) {
-    const int key = (r < kChunkKeys ? chunk0 : chunk1) * kChunkKeys + r % kChunkKeys + first;
-    const bool valid = key < kv_len;
-    copy_async(to + swizzle<2 * kDim>(r + first, part), head + (valid ? std::size_t(key) * kDim : 0) + part * 8, valid);
+  for (int half = 0; half < 2; ++half) {
+    const int begin = (half ? chunk1 : chunk0) * kChunkKeys, row = half * kChunkKeys + first;
+    const T* const from = head + std::size_t(begin + first) * kDim + 8 * part;
+    if (begin + kChunkKeys <= kv_len) {
+#pragma unroll
+      for (int r = 0; r < kChunkKeys; r += kPass) copy_async(to + swizzle<2 * kDim>(row + r, part), from + r * kDim);
+    } else {
+#pragma unroll
+      for (int r = 0; r < kChunkKeys; r += kPass) {
+        const bool valid = begin + first + r < kv_len;
+        copy_async_or_zero(to + swizzle<2 * kDim>(row + r, part), valid ? from + r * kDim : head, valid);
+      }
+    }
   }
 }
 
@@ -120,7 +130,9 @@ struct SoftmaxState {
   }
 
   /// Turns scores into weights 2^(scale2 s - largest) and adds them; `rescale` is what earlier weights shrink by.
-  __device__ void add(Scores& s, float scale2, float (&rescale)[kMTiles][2]) {
+  /// Returns false, the same in all lanes, if no row's largest score rose and so every rescale is 1.
+  __device__ bool add(Scores& s, float scale2, float (&rescale)[kMTiles][2]) {
+    bool rose = false;
 #pragma unroll
     for (int m = 0; m < kMTiles; ++m)
 #pragma unroll
@@ -130,6 +142,7 @@ struct SoftmaxState {
         for (int n = 1; n < kNTiles; ++n) most = fmaxf(most, fmaxf(s[m][n][2 * h], s[m][n][2 * h + 1]));
         const float next = fmaxf(largest[m][h], row_max(most) * scale2);
         const float base = next == -INFINITY ? 0.0f : next;  // no key seen yet: every weight is 2^-inf
+        rose |= next > largest[m][h];
         rescale[m][h] = exp2_fast(largest[m][h] - base);
         largest[m][h] = next;
         float added = 0;
@@ -139,6 +152,7 @@ struct SoftmaxState {
           for (int c = 0; c < 2; ++c) added += s[m][n][2 * h + c] = exp2_fast(s[m][n][2 * h + c] * scale2 - base);
         sum[m][h] = sum[m][h] * rescale[m][h] + added;
       }
+    return __any_sync(~0u, rose);
   }
 
   /// Natural log-sum-exp of a row, once sum holds the whole row's; -inf if it saw no key.
