@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <bit>
-#include <cstdio>
 #include <fstream>
 
 #include "core/reference.h"
@@ -10,8 +9,8 @@
 #include "datasets/dataset.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/devices.h"
+#include "kernels/cuda/mask_builders.h"
 #include "kernels/cuda/sale.h"
-#include "kernels/cuda/select.h"
 #include "tests/device.h"
 #include "tests/problems.h"
 
@@ -98,8 +97,7 @@ TEST_P(CudaSelect, SaleIsThatOfTheCpu) {
           EXPECT_LE(one.share(), kDifferingTiles) << one.tiles << " of " << one.kept;
         }
   }
-  std::printf("SALE, %s: %lld of %lld tiles differ\n", dtype_name(GetParam()).c_str(), (long long)all.tiles,
-              (long long)all.kept);
+  RecordProperty("differing_tiles", std::to_string(all.tiles) + " of " + std::to_string(all.kept));
 }
 
 TEST_P(CudaSelect, SaleHasAThresholdAHeadAndDenseHeads) {
@@ -127,14 +125,15 @@ TEST_P(CudaSelect, SaleOfEqualQueriesAndKeys) {
   std::fill(tensors.q.begin(), tensors.q.end(), 0.5f);
   std::fill(tensors.k.begin(), tensors.k.begin() + 700 * 64, 0.25f);
   const RoundedProblem p(std::move(tensors), GetParam());
-  for (const char* smooth : {"qk", "k", "none"}) {
-    const BlockMask expected = cpu_mask(p, *make_method("sale", {{"smooth", smooth}}), true);
-    const BlockMask got =
-        device_sale(p, expected, {4, 4, std::string(smooth) == "qk", std::string(smooth) != "none"}, {0.004f, 0.004f});
-    Difference one;
-    one.add(got, expected);
-    EXPECT_LE(one.share(), kDifferingTiles) << smooth << ": " << one.tiles << " of " << one.kept;
-  }
+  for (const int bits : {4, 8})
+    for (const std::string smooth : {"qk", "k", "none"}) {
+      const auto method = make_method("sale", {{"smooth", smooth}, {"bits", std::to_string(bits)}});
+      const BlockMask expected = cpu_mask(p, *method, true);
+      const BlockMask got = device_sale(p, expected, {bits, 4, smooth == "qk", smooth != "none"}, {0.004f, 0.004f});
+      Difference one;
+      one.add(got, expected);
+      EXPECT_LE(one.share(), kDifferingTiles) << smooth << " bits " << bits << ": " << one.tiles << " of " << one.kept;
+    }
 }
 
 TEST_P(CudaSelect, SaleOnTheSample) {
@@ -149,8 +148,8 @@ TEST_P(CudaSelect, SaleOnTheSample) {
       Difference one;
       one.add(got, expected);
       EXPECT_LE(one.share(), kDifferingTiles);
-      std::printf("%s, %s, bits %d: %lld of %lld tiles differ\n", info.id.c_str(), dtype_name(GetParam()).c_str(), bits,
-                  (long long)one.tiles, (long long)one.kept);
+      RecordProperty(info.id + "_bits_" + std::to_string(bits),
+                     std::to_string(one.tiles) + " of " + std::to_string(one.kept));
     }
   }
 }

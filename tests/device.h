@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/half.h"
-#include "kernels/cuda/problem.h"
+#include "kernels/cuda/device_problem.h"
 
 namespace salebench {
 

@@ -4,12 +4,13 @@
 #pragma once
 
 #include "kernels/cuda/block_index.h"
-#include "kernels/cuda/problem.h"
+#include "kernels/cuda/device_problem.h"
 
 namespace salebench::cuda {
 
 /// Where attention writes in device memory: output [q_heads, q_len, head_dim] in the problem's type (float32 from
-/// exact_attention), lse [q_heads, q_len], natural. A row that sees no key gets output 0 and log-sum-exp -inf.
+/// exact_attention), lse [q_heads, q_len], natural; either may be null. A row that sees no key gets output 0 and
+/// log-sum-exp -inf.
 struct DeviceAttention {
   void* output = nullptr;
   float* lse = nullptr;

@@ -95,6 +95,7 @@ __device__ inline void write_rows(const AttentionArgs& a, int head, int row, flo
       if (r >= a.grid.q_len) continue;
       const std::size_t at = std::size_t(head) * a.grid.q_len + r;
       if (lane_id() % 4 == 0 && a.lse) a.lse[at] = state.lse(m, h);
+      if (!a.output) continue;
       const float inverse = state.sum[m][h] > 0 ? 1.0f / state.sum[m][h] : 0.0f;
 #pragma unroll
       for (int n = 0; n < kDim / 8; ++n) {

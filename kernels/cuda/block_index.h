@@ -1,7 +1,7 @@
 // A block mask unpacked to lists of kept key chunks, in device memory: what the attention kernel walks along.
 #pragma once
 
-#include "kernels/cuda/problem.h"
+#include "kernels/cuda/device_problem.h"
 
 namespace salebench::cuda {
 

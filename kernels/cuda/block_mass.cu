@@ -1,6 +1,6 @@
 // True attention mass of tiles: exact scores again, weighted by the exact log-sum-exp. A CTA takes one query block.
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/select.h"
+#include "kernels/cuda/mask_builders.h"
 #include "kernels/cuda/tile.cuh"
 
 namespace salebench::cuda {

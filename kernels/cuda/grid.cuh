@@ -1,7 +1,7 @@
 // BlockGrid's geometry for device code; core/block_mask.h documents the meaning of each function.
 #pragma once
 
-#include "kernels/cuda/problem.h"
+#include "kernels/cuda/device_problem.h"
 
 namespace salebench::cuda {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "kernels/cuda/problem.h"
+#include "kernels/cuda/device_problem.h"
 
 namespace salebench::cuda {
 

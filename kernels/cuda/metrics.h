@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/block_mask.h"
-#include "kernels/cuda/problem.h"
+#include "kernels/cuda/device_problem.h"
 
 namespace salebench::cuda {
 

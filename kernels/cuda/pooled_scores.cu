@@ -1,8 +1,8 @@
 // Scores of tiles from pooled queries and keys, in float32: means of blocks of rows, then a small matrix product.
 #include "kernels/cuda/grid.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/mask_builders.h"
 #include "kernels/cuda/mma.cuh"
-#include "kernels/cuda/select.h"
 
 namespace salebench::cuda {
 namespace {

@@ -9,7 +9,6 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kCtaRows = kWarps * kWarpRows;
-constexpr int kStages = 3;
 constexpr int kWordSegments = 32 / kScanBlocks;  // segments in a word of the mask
 // Adding this to a float of less than 2^22 leaves its rounded value in the low bits: rint(x) is then the bits minus
 // kMagicBits, without a slow conversion.
@@ -157,7 +156,8 @@ __device__ inline unsigned blocks_below(int count) {
   return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1;
 }
 
-template <int kDim>
+/// kStages segments are in shared memory or on their way there.
+template <int kDim, int kStages>
 __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant__ ScanArgs a) {
   extern __shared__ __align__(1024) char memory[];
   auto* const stages = reinterpret_cast<Segment<kDim>*>(memory);
@@ -202,6 +202,22 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
   }
 }
 
+template <int kDim, int kStages>
+void launch(const ScanArgs& args, int blocks, Stream stream) {
+  constexpr auto kernel = scan_kernel<kDim, kStages>;
+  constexpr int bytes = kStages * sizeof(Segment<kDim>);
+  SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+  kernel<<<blocks, kThreads, bytes, stream>>>(args);
+  SALEBENCH_CUDA_CHECK(cudaGetLastError());
+}
+
+int shared_bytes_allowed() {
+  int device = 0, bytes = 0;
+  SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
+  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  return bytes;
+}
+
 }  // namespace
 
 void sale_scan_codes(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, MaskView mask,
@@ -220,17 +236,13 @@ void sale_scan_codes(const DeviceProblem& p, const SaleOptions& options, const S
                       b.key_room,
                       options.local_blocks,
                       row_groups};
-  const auto launch = [&](auto dim) {
-    constexpr auto kernel = scan_kernel<dim>;
-    constexpr int bytes = kStages * sizeof(Segment<dim>);
-    SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    kernel<<<p.shape.q_heads * row_groups, kThreads, bytes, stream>>>(args);
-    SALEBENCH_CUDA_CHECK(cudaGetLastError());
-  };
+  const int blocks = p.shape.q_heads * row_groups;
   if (p.shape.head_dim == 64)
-    launch(std::integral_constant<int, 64>());
-  else
-    launch(std::integral_constant<int, 128>());
+    launch<64, 3>(args, blocks, stream);
+  else if (shared_bytes_allowed() >= int(3 * sizeof(Segment<128>)))
+    launch<128, 3>(args, blocks, stream);
+  else  // sm_86 and sm_89 have 99 KB
+    launch<128, 2>(args, blocks, stream);
 }
 
 }  // namespace salebench::cuda

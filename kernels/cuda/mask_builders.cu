@@ -1,4 +1,4 @@
-#include "kernels/cuda/select.h"
+#include "kernels/cuda/mask_builders.h"
 
 #include "kernels/cuda/grid.cuh"
 #include "kernels/cuda/launch.cuh"
