@@ -59,11 +59,13 @@ void expect_lse(const std::vector<float>& got, const std::vector<double>& exact)
   }
 }
 
-void expect_output(const std::vector<float>& got, const std::vector<double>& exact, double limit) {
+/// Raises `worst` to the relative L2 error, which the test records.
+void expect_output(const std::vector<float>& got, const std::vector<double>& exact, double limit, double& worst) {
   double size = 0;
   for (const double x : exact) size += std::fabs(x);
   const double error = size > 0 ? relative_l2(got, exact) : std::fabs(got[0]);
   EXPECT_LE(error, limit);
+  worst = std::max(worst, error);
 }
 
 /// Attention over a mask on the device: output and log-sum-exp on the host.
@@ -83,6 +85,7 @@ AttentionResult attend(const RoundedProblem& p, const BlockMask& mask) {
 }
 
 TEST_P(Cuda, DenseAttention) {
+  double worst = 0;
   for (const Shape& shape : kShapes)
     for (const bool causal : {true, false}) {
       SCOPED_TRACE(shape_text(shape) + (causal ? " causal" : ""));
@@ -92,24 +95,28 @@ TEST_P(Cuda, DenseAttention) {
       const DeviceArray<float> lse(std::size_t(shape.q_heads) * shape.q_len);
       cuda::dense_attention(p.view(), {output.data(), lse.data()}, nullptr);
       const ReferenceResult exact = reference_attention(p.host.view());
-      expect_output(from_bits(output.host(), GetParam()), exact.output, tolerance(GetParam()));
+      expect_output(from_bits(output.host(), GetParam()), exact.output, tolerance(GetParam()), worst);
       expect_lse(lse.host(), exact.lse);
     }
+  RecordProperty("worst_relative_l2", std::to_string(worst));
 }
 
 TEST_P(Cuda, ExactAttention) {
+  double worst = 0;
   for (const Shape& shape : kShapes) {
     SCOPED_TRACE(shape_text(shape));
     const RoundedProblem p(make_problem(shape), GetParam());
     const DeviceArray<float> output(p.host.q.size()), lse(std::size_t(shape.q_heads) * shape.q_len);
     cuda::exact_attention(p.view(), {output.data(), lse.data()}, nullptr);
     const ReferenceResult exact = reference_attention(p.host.view());
-    expect_output(output.host(), exact.output, kExactTolerance);
+    expect_output(output.host(), exact.output, kExactTolerance, worst);
     expect_lse(lse.host(), exact.lse);
   }
+  RecordProperty("worst_relative_l2", std::to_string(worst));
 }
 
 TEST_P(Cuda, BlockSparseAttention) {
+  double worst = 0;
   unsigned seed = 1;
   for (const Shape& shape : kShapes)
     for (const BlockSize& block : kBlocks)
@@ -122,12 +129,14 @@ TEST_P(Cuda, BlockSparseAttention) {
         const ConstMaskView view = mask.view();
         const ReferenceResult exact = reference_attention(p.host.view(), &view);
         const AttentionResult got = attend(p, mask);
-        expect_output(got.output, exact.output, tolerance(GetParam()));
+        expect_output(got.output, exact.output, tolerance(GetParam()), worst);
         expect_lse(got.lse, exact.lse);
       }
+  RecordProperty("worst_relative_l2", std::to_string(worst));
 }
 
 TEST_P(Cuda, WindowsAreExactToTheToken) {
+  double worst = 0;
   for (const Shape& shape : {Shape{2, 1, 300, 700, 64}, Shape{1, 1, 500, 500, 128}})
     for (const BlockSize& block : kBlocks)
       for (const Window window : {Window{5, 77, 0}, Window{128, 33, 100}, Window{0, 1, 3}}) {
@@ -140,9 +149,10 @@ TEST_P(Cuda, WindowsAreExactToTheToken) {
         const ConstMaskView view = mask.view();
         const ReferenceResult exact = reference_attention(p.host.view(), &view);
         const AttentionResult got = attend(p, mask);
-        expect_output(got.output, exact.output, tolerance(GetParam()));
+        expect_output(got.output, exact.output, tolerance(GetParam()), worst);
         expect_lse(got.lse, exact.lse);
       }
+  RecordProperty("worst_relative_l2", std::to_string(worst));
 }
 
 TEST_P(Cuda, AnEmptyMaskGivesZeros) {

@@ -13,6 +13,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/devices.h"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/mask_builders.h"
 #include "kernels/cuda/metrics.h"
 #include "kernels/cuda/sale.h"
 
@@ -123,7 +124,8 @@ struct Case {
 
 void bench_dense(const Case& c, Timer& timer) {
   const double ms = timer.median({[&] { dense_attention(c.p, c.out, nullptr); }})[0];
-  std::printf("%7d  dense           1.000          %9.3f  %6.0f\n", c.p.shape.kv_len, ms, c.dense_flops / ms * 1e-9);
+  std::printf("%7d  dense            1.000             %9.3f  %6.0f\n", c.p.shape.kv_len, ms,
+              c.dense_flops / ms * 1e-9);
 }
 
 /// What the accuracy of one cell costs: exact output and log-sum-exp, then the comparison of an output with them.
@@ -137,9 +139,9 @@ void bench_truth(const Case& c, Timer& timer) {
          compare_outputs({shape, c.p.dtype, c.p.q, c.out.lse, static_cast<const float*>(c.out.output), c.out.lse},
                          workspace, errors, nullptr, nullptr);
        }});
-  std::printf("%7d  truth           1.000             %9.3f  %6.0f\n", shape.kv_len, ms[0],
+  std::printf("%7d  truth            1.000             %9.3f  %6.0f\n", shape.kv_len, ms[0],
               c.dense_flops / ms[0] * 1e-9);
-  std::printf("%7d  metrics                           %9.3f\n", shape.kv_len, ms[1]);
+  std::printf("%7d  metrics                            %9.3f\n", shape.kv_len, ms[1]);
   cudaFree(workspace);
   cudaFree(errors);
 }
@@ -178,10 +180,31 @@ void bench_sale(const Case& c, int bits, Timer& timer) {
   const std::vector<float> values(heads, 0.5f);
   SALEBENCH_CUDA_CHECK(cudaMemcpy(thresholds, values.data(), heads * sizeof(float), cudaMemcpyHostToDevice));
   const double ms = timer.median({[&] { sale_select(c.p, {.bits = bits}, thresholds, workspace, mask, nullptr); }})[0];
-  std::printf("%7d  select SALE, bits %-2d          %9.3f\n", length, bits, ms);
+  std::printf("%7d  select SALE, bits %-2d               %9.3f\n", length, bits, ms);
   cudaFree(mask.bits);
   cudaFree(workspace);
   cudaFree(thresholds);
+}
+
+/// Block top-k: pooled scores, then the best tiles of each row.
+void bench_topk(const Case& c, BlockSize block, Timer& timer) {
+  const int length = c.p.shape.kv_len, heads = c.p.shape.q_heads;
+  const BlockGrid grid{block, length, length, true, std::nullopt};
+  const MaskView mask{grid, heads, allocate<std::uint32_t>(std::size_t(heads) * grid.q_blocks() * grid.words())};
+  auto* const scores = allocate<float>(std::size_t(heads) * grid.q_blocks() * grid.k_blocks());
+  char* const workspace = allocate<char>(pooled_scores_bytes(c.p.shape, block));
+  double* const budgets = allocate<double>(heads);
+  const std::vector<double> values(heads, 0.1);
+  SALEBENCH_CUDA_CHECK(cudaMemcpy(budgets, values.data(), heads * sizeof(double), cudaMemcpyHostToDevice));
+  const auto ms = timer.median({[&] { pooled_scores(c.p, grid, workspace, scores, nullptr); },
+                                [&] {
+                                  keep_best(scores, budgets, {1, 1}, mask, nullptr);
+                                }});
+  std::printf("%7d  select top-k, %3d x %-3d            %9.3f\n", length, block.q, block.k, ms[0] + ms[1]);
+  cudaFree(mask.bits);
+  cudaFree(scores);
+  cudaFree(workspace);
+  cudaFree(budgets);
 }
 
 int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
@@ -199,6 +222,8 @@ int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
     if (parts.contains("truth")) bench_truth(c, timer);
     for (const int bits : {4, 8, 16})
       if (parts.contains("sale")) bench_sale(c, bits, timer);
+    for (const BlockSize block : {BlockSize{64, 64}, {128, 128}})
+      if (parts.contains("topk")) bench_topk(c, block, timer);
     for (const BlockSize block : {BlockSize{64, 32}, {64, 64}, {128, 32}, {128, 64}, {128, 128}})
       for (const double density : {1.0, 0.2, 0.1, 0.05})
         if (parts.contains("sparse")) bench_sparse(c, block, density, timer);
@@ -218,7 +243,7 @@ int main(int argc, char** argv) {
     else
       parts.insert(argv[i]);
   }
-  if (parts.empty()) parts = {"dense", "sparse", "sale", "truth"};
+  if (parts.empty()) parts = {"dense", "sparse", "sale", "topk", "truth"};
   if (lengths.empty()) lengths = {32768, 65536};
   return salebench::cuda::run(parts, lengths);
 }
