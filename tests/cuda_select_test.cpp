@@ -52,7 +52,8 @@ BlockMask device_mask(const BlockMask& like, const Select& select) {
 }
 
 BlockMask device_sale(const RoundedProblem& p, const BlockMask& like, const cuda::SaleOptions& options,
-                      const std::vector<float>& thresholds) {
+                      std::vector<float> thresholds) {
+  for (float& t : thresholds) t = t < 1e-5f ? -std::numeric_limits<float>::infinity() : std::log(t);
   const DeviceArray<float> device_thresholds(thresholds);
   const DeviceArray<char> workspace(cuda::sale_select_bytes(p.host.shape));
   return device_mask(like, [&](MaskView mask) {
@@ -91,6 +92,29 @@ TEST_P(CudaSelect, SaleIsThatOfTheCpu) {
           const BlockMask expected = cpu_mask(p, *method, bits == 4 && local == 3);
           const cuda::SaleOptions options{bits, local, std::string(smooth) == "qk", std::string(smooth) != "none"};
           const BlockMask got = device_sale(p, expected, options, std::vector<float>(shape.q_heads, 0.002f));
+          Difference one;
+          one.add(got, expected);
+          all.add(got, expected);
+          EXPECT_LE(one.share(), kDifferingTiles) << one.tiles << " of " << one.kept;
+        }
+  }
+  RecordProperty("differing_tiles", std::to_string(all.tiles) + " of " + std::to_string(all.kept));
+}
+
+TEST_P(CudaSelect, SaleOfOtherTilesIsThatOfTheCpu) {
+  Difference all;
+  for (const Shape& shape : kShapes) {
+    const RoundedProblem p(make_problem(shape), GetParam());
+    for (const int bits : {4, 16})
+      for (const char* block : {"64x64", "128x32", "128x64", "128x128"})
+        for (const int local : {1, 6}) {
+          SCOPED_TRACE(shape_text(shape) + " bits " + std::to_string(bits) + " tile " + block);
+          const auto method = make_method("sale", {{"bits", std::to_string(bits)},
+                                                   {"block", block},
+                                                   {"threshold", "0.005"},
+                                                   {"local_blocks", std::to_string(local)}});
+          const BlockMask expected = cpu_mask(p, *method, false);
+          const BlockMask got = device_sale(p, expected, {bits, local}, std::vector<float>(shape.q_heads, 0.005f));
           Difference one;
           one.add(got, expected);
           all.add(got, expected);

@@ -171,19 +171,20 @@ void bench_sparse(const Case& c, BlockSize block, double density, Timer& timer) 
   cudaFree(device_counts);
 }
 
-void bench_sale(const Case& c, int bits, Timer& timer) {
+void bench_sale(const Case& c, BlockSize block, int bits, Timer& timer) {
   const int length = c.p.shape.kv_len, heads = c.p.shape.q_heads;
-  const BlockGrid grid{{64, 32}, length, length, true, std::nullopt};
+  const BlockGrid grid{block, length, length, true, std::nullopt};
   const MaskView mask{grid, heads, allocate<std::uint32_t>(std::size_t(heads) * grid.q_blocks() * grid.words())};
   char* const workspace = allocate<char>(sale_select_bytes(c.p.shape));
-  float* const thresholds = allocate<float>(heads);
-  const std::vector<float> values(heads, 0.5f);
-  SALEBENCH_CUDA_CHECK(cudaMemcpy(thresholds, values.data(), heads * sizeof(float), cudaMemcpyHostToDevice));
-  const double ms = timer.median({[&] { sale_select(c.p, {.bits = bits}, thresholds, workspace, mask, nullptr); }})[0];
-  std::printf("%7d  select SALE, bits %-2d               %9.3f\n", length, bits, ms);
+  float* const log_thresholds = allocate<float>(heads);
+  const std::vector<float> values(heads, -0.7f);
+  SALEBENCH_CUDA_CHECK(cudaMemcpy(log_thresholds, values.data(), heads * sizeof(float), cudaMemcpyHostToDevice));
+  const double ms =
+      timer.median({[&] { sale_select(c.p, {.bits = bits}, log_thresholds, workspace, mask, nullptr); }})[0];
+  std::printf("%7d  select SALE, %3d x %-3d bits %-2d   %9.3f\n", length, block.q, block.k, bits, ms);
   cudaFree(mask.bits);
   cudaFree(workspace);
-  cudaFree(thresholds);
+  cudaFree(log_thresholds);
 }
 
 /// Block top-k: pooled scores, then the best tiles of each row.
@@ -221,7 +222,8 @@ int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
     if (parts.contains("dense")) bench_dense(c, timer);
     if (parts.contains("truth")) bench_truth(c, timer);
     for (const int bits : {4, 8, 16})
-      if (parts.contains("sale")) bench_sale(c, bits, timer);
+      if (parts.contains("sale")) bench_sale(c, {64, 32}, bits, timer);
+    if (parts.contains("sale")) bench_sale(c, {128, 32}, 8, timer);
     for (const BlockSize block : {BlockSize{64, 64}, {128, 128}})
       if (parts.contains("topk")) bench_topk(c, block, timer);
     for (const BlockSize block : {BlockSize{64, 32}, {64, 64}, {128, 32}, {128, 64}, {128, 128}})

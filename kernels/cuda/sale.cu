@@ -28,11 +28,11 @@ std::size_t sale_select_bytes(const Shape& shape) {
   return workspace.used();
 }
 
-void sale_select(const DeviceProblem& p, const SaleOptions& options, const float* thresholds, void* workspace,
+void sale_select(const DeviceProblem& p, const SaleOptions& options, const float* log_thresholds, void* workspace,
                  MaskView mask, Stream stream) {
   require(why_unsupported(p.shape, p.scale));
   require(p.causal ? nullptr : "sale is defined for causal attention only");
-  require(mask.grid.block == BlockSize{kSaleRows, kChunkKeys} ? nullptr : "sale's tiles are 64 x 32");
+  require(why_unsupported(mask.grid.block));
   require(options.bits == 4 || options.bits == 8 || options.bits == 16 ? nullptr : "sale has 4, 8 or 16 bits");
   WorkspaceCursor cursor(workspace);
   const SaleBuffers b = lay_out(p.shape, cursor);
@@ -41,7 +41,7 @@ void sale_select(const DeviceProblem& p, const SaleOptions& options, const float
     sale_means(p, options, b, stream);
     sale_quantize(p, options, b, stream);
   }
-  sale_reference(p, options, thresholds, b, mask, stream);
+  sale_reference(p, options, log_thresholds, b, mask, stream);
   if (options.all_dense) return;
   if (codes)
     sale_scan_codes(p, options, b, mask, stream);

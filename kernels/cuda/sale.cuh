@@ -7,13 +7,11 @@
 
 namespace salebench::cuda {
 
-constexpr int kSaleRows = 64;      ///< query rows of a tile
-constexpr int kSegmentBlocks = 4;  ///< the middle is a whole number of segments of 4 key blocks
-constexpr int kScanBlocks = 8;     ///< key blocks that the scan takes at a time
-constexpr int kScanKeys = kScanBlocks * kChunkKeys;
-constexpr int kKeyGroups = 4;   ///< scales in a key block: keys j with equal (j mod 8) / 2 share one
+constexpr int kSegmentKeys = 128;  ///< the middle is a whole number of segments
+constexpr int kScanChunks = 8;     ///< 32-key chunks that the scan takes at a time
+constexpr int kScanKeys = kScanChunks * kChunkKeys;
+constexpr int kKeyGroups = 4;   ///< scales in a chunk: keys j with equal (j mod 8) / 2 share one
 constexpr int kSlabRows = 512;  ///< rows that one CTA sums for the means
-constexpr float kDenseThreshold = 1e-5f;
 
 /// Estimated logit of row i and key j: q_scale_i * k_scale_j * (q_i . k_j + rint(bias_j / q_scale_i)).
 struct SaleBuffers {
@@ -29,9 +27,28 @@ struct SaleBuffers {
 };
 
 /// Key blocks [1, middle_end) of a query block are scanned; block 0 and [middle_end, causal_end) are always kept.
+/// middle_of in methods/sale_geometry.h is the definition.
 __device__ inline int middle_end(const DeviceGrid& grid, int q_block, int local_blocks) {
-  const int segments = (grid.causal_end(q_block) - 1 - local_blocks) / kSegmentBlocks;
-  return 1 + kSegmentBlocks * max(0, segments);
+  const int end = grid.causal_end(q_block), segment = kSegmentKeys / grid.block_k;
+  const int local_keys = kChunkKeys * local_blocks + max(0, grid.block_q - 64);
+  const int local = max((local_keys + grid.block_k - 1) / grid.block_k, end - grid.diagonal_begin(q_block));
+  return 1 + segment * max(0, (end - 1 - local) / segment);
+}
+
+/// Keeps the tiles of a row of the mask whose chunks a warp's lanes found: bit b of `found` is chunk 32 group + b. Only
+/// the middle counts. All lanes take part; several warps may share a row of tiles.
+__device__ inline void keep_found(std::uint32_t* row, const DeviceGrid& grid, int middle_end, int group,
+                                  unsigned found) {
+  const int chunks = grid.block_k / kChunkKeys;  // of a tile
+  const auto below = [&](int block) {
+    const int count = block * chunks - 32 * group;
+    return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1;
+  };
+  found = __reduce_or_sync(~0u, found) & below(middle_end) & ~below(1);
+  const int tiles = 32 / chunks, tile = lane_id();
+  const bool kept = tile < tiles && (found >> (tile * chunks) & ((1u << chunks) - 1)) != 0;
+  const unsigned bits = __ballot_sync(~0u, kept);
+  if (bits != 0 && lane_id() == 0) atomicOr(&row[group / chunks], bits << (group % chunks * tiles));
 }
 
 /// Means of the channels of Q and K, or zeros.
@@ -39,8 +56,8 @@ void sale_means(const DeviceProblem& p, const SaleOptions& options, const SaleBu
 /// Codes, scales and bias.
 void sale_quantize(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, Stream stream);
 /// Writes limit, and the mask with sink and local blocks kept. Limits are for q . (k - k_mean).
-void sale_reference(const DeviceProblem& p, const SaleOptions& options, const float* thresholds, const SaleBuffers& b,
-                    MaskView mask, Stream stream);
+void sale_reference(const DeviceProblem& p, const SaleOptions& options, const float* log_thresholds,
+                    const SaleBuffers& b, MaskView mask, Stream stream);
 /// Adds the middle blocks that reach a limit to the mask: with codes, or with exact logits.
 void sale_scan_codes(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, MaskView mask,
                      Stream stream);

@@ -3,20 +3,23 @@
 namespace salebench::cuda {
 namespace {
 
-constexpr int kThreads = kSaleRows;  // two warps of 32 rows
-
-/// The key blocks that are always kept, as a list: block 0, then the local ones.
+/// The chunks of the key blocks that are always kept, as a list: those of block 0, then the local ones.
 struct ReferenceList {
-  int local_begin, count;
+  int sink, local_begin, count;
 
-  /// Both blocks of a step, the first in the lower half.
-  __device__ int chunk(int i) const { return i >= count ? int(kNoChunk) : i == 0 ? 0 : local_begin + i - 1; }
+  __device__ ReferenceList(const DeviceGrid& grid, int q_block, int local_block) {
+    sink = grid.block_k / kChunkKeys;
+    local_begin = local_block * sink;
+    const int end = (grid.key_end(grid.q_end(q_block) - 1) + kChunkKeys - 1) / kChunkKeys;
+    count = sink + end - local_begin;
+  }
+  __device__ int chunk(int i) const { return i >= count ? int(kNoChunk) : i < sink ? i : local_begin + i - sink; }
 };
 
 /// Keeps block 0 and blocks [local_begin, end) in a row of the mask.
 __device__ void write_row(std::uint32_t* row, int words, int local_begin, int end) {
   const auto below = [](int bits) { return bits >= 32 ? ~0u : bits <= 0 ? 0u : (1u << bits) - 1; };
-  for (int word = threadIdx.x; word < words; word += kThreads)
+  for (int word = threadIdx.x; word < words; word += blockDim.x)
     row[word] = (below(end - 32 * word) & ~below(local_begin - 32 * word)) | (word == 0 ? 1u : 0u);
 }
 
@@ -37,18 +40,18 @@ __device__ float dot_row(const char* q, int row, const float* mean) {
   return dot;
 }
 
-/// T_i = (log-sum-exp over sink and local keys + ln threshold) / scale, of 64 query rows. The mean of K shifts all
+/// T_i = (log-sum-exp over sink and local keys + ln threshold) / scale, of a query block. The mean of K shifts all
 /// logits of a row alike, so it is taken out of the result instead of the keys; without k_mean, limits are for q . k.
-template <class T, int kDim>
-__global__ void __launch_bounds__(kThreads)
-    reference_kernel(DeviceProblem p, DeviceGrid grid, int local_blocks, bool all_dense, const float* thresholds,
+template <class T, int kDim, int kRows>
+__global__ void __launch_bounds__(kRows)
+    reference_kernel(DeviceProblem p, DeviceGrid grid, int local_blocks, bool all_dense, const float* log_thresholds,
                      const float* k_mean, float* limit, std::uint32_t* bits) {
   extern __shared__ __align__(1024) char memory[];
-  __shared__ float lse[kSaleRows];
+  __shared__ float lse[kRows];
   const int q_block = grid.q_blocks - 1 - blockIdx.x, head = blockIdx.y,
             kv_head = head / (p.shape.q_heads / p.shape.kv_heads);
-  const int first = q_block * kSaleRows, end = grid.causal_end(q_block);
-  const bool dense = all_dense || thresholds[head] < kDenseThreshold;
+  const int first = q_block * kRows, end = grid.causal_end(q_block);
+  const bool dense = all_dense || log_thresholds[head] == -INFINITY;
   const int local_begin = dense ? 1 : middle_end(grid, q_block, local_blocks);
   write_row(bits + (std::size_t(head) * grid.q_blocks + q_block) * grid.words, grid.words, local_begin, end);
   const int row = first + threadIdx.x;
@@ -56,18 +59,18 @@ __global__ void __launch_bounds__(kThreads)
     if (row < grid.q_len) limit[std::size_t(head) * grid.q_len + row] = INFINITY;
     return;
   }
-  const ReferenceList list{local_begin, 1 + end - local_begin};
+  const ReferenceList list(grid, q_block, local_begin);
   const int steps = (list.count + 1) / 2, warp_row = threadIdx.x / 32 * kWarpRows;
-  const std::uint32_t q = shared_address(memory), k = q + kSaleRows * kDim * 2;
+  const std::uint32_t q = shared_address(memory), k = q + kRows * kDim * 2;
   const T* const keys = static_cast<const T*>(p.k) + std::size_t(kv_head) * grid.kv_len * kDim;
   const auto load_step = [&](int step) {
     if (step < steps)
-      load_keys<T, kDim, kThreads>(k + step % 2 * kStepKeys * kDim * 2, keys, list.chunk(2 * step),
-                                   list.chunk(2 * step + 1), grid.kv_len);
+      load_keys<T, kDim, kRows>(k + step % 2 * kStepKeys * kDim * 2, keys, list.chunk(2 * step),
+                                list.chunk(2 * step + 1), grid.kv_len);
     commit_copies();
   };
-  load_rows<T, kDim, kSaleRows, kThreads>(q, static_cast<const T*>(p.q) + std::size_t(head) * grid.q_len * kDim, first,
-                                          grid.q_len);
+  load_rows<T, kDim, kRows, kRows>(q, static_cast<const T*>(p.q) + std::size_t(head) * grid.q_len * kDim, first,
+                                   grid.q_len);
   load_step(0);
   SoftmaxState state;
   for (int step = 0; step < steps; ++step) {
@@ -91,20 +94,26 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   if (row >= grid.q_len) return;
   const float shift = k_mean ? dot_row<T, kDim>(memory, threadIdx.x, k_mean + kv_head * kDim) : 0.0f;
-  limit[std::size_t(head) * grid.q_len + row] = (lse[threadIdx.x] + logf(thresholds[head])) / p.scale - shift;
+  limit[std::size_t(head) * grid.q_len + row] = (lse[threadIdx.x] + log_thresholds[head]) / p.scale - shift;
 }
 
 }  // namespace
 
-void sale_reference(const DeviceProblem& p, const SaleOptions& options, const float* thresholds, const SaleBuffers& b,
-                    MaskView mask, Stream stream) {
-  dispatch(p.dtype, p.shape.head_dim, [&](auto type, auto dim) {
-    constexpr auto kernel = reference_kernel<decltype(type), dim>;
-    constexpr int bytes = (kSaleRows + 2 * kStepKeys) * dim * 2;
+void sale_reference(const DeviceProblem& p, const SaleOptions& options, const float* log_thresholds,
+                    const SaleBuffers& b, MaskView mask, Stream stream) {
+  const auto launch = [&](auto type, auto dim, auto rows) {
+    constexpr auto kernel = reference_kernel<decltype(type), dim, rows>;
+    constexpr int bytes = (rows + 2 * kStepKeys) * dim * 2;
     SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    kernel<<<dim3(mask.grid.q_blocks(), p.shape.q_heads), kThreads, bytes, stream>>>(
-        p, DeviceGrid(mask.grid), options.local_blocks, options.all_dense, thresholds,
+    kernel<<<dim3(mask.grid.q_blocks(), p.shape.q_heads), int(rows), bytes, stream>>>(
+        p, DeviceGrid(mask.grid), options.local_blocks, options.all_dense, log_thresholds,
         options.bits == 16 ? nullptr : b.k_mean, b.limit, mask.bits);
+  };
+  dispatch(p.dtype, p.shape.head_dim, [&](auto type, auto dim) {
+    if (mask.grid.block.q == 64)
+      launch(type, dim, std::integral_constant<int, 64>());
+    else
+      launch(type, dim, std::integral_constant<int, 128>());
   });
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
 }

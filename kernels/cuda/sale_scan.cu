@@ -9,7 +9,7 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kCtaRows = kWarps * kWarpRows;
-constexpr int kWordSegments = 32 / kScanBlocks;  // segments in a word of the mask
+constexpr int kGroupSegments = 32 / kScanChunks;  // segments whose chunks fill a word
 // Adding this to a float of less than 2^22 leaves its rounded value in the low bits: rint(x) is then the bits minus
 // kMagicBits, without a slow conversion.
 constexpr float kMagic = 12582912.0f;
@@ -21,7 +21,7 @@ template <int kDim>
 struct Segment {
   std::int8_t codes[kScanKeys * kDim];  // swizzled rows
   float bias[kScanKeys];
-  float scale[kScanBlocks * kKeyGroups];
+  float scale[kScanChunks * kKeyGroups];
 };
 
 struct ScanArgs {
@@ -50,9 +50,9 @@ class SegmentLoader {
 #pragma unroll
     for (int r = 0; r < kScanKeys; r += kPass) copy_async(place + r * kDim, codes_ + r * kDim);
     if (t < kBiasThreads) copy_async(shared_address(to.bias + 4 * t), bias_);
-    if (t >= kBiasThreads && t < kBiasThreads + kScanBlocks)
+    if (t >= kBiasThreads && t < kBiasThreads + kScanChunks)
       copy_async(shared_address(to.scale + 4 * (t - kBiasThreads)), scale_);
-    codes_ += kScanKeys * kDim, bias_ += kScanKeys, scale_ += kScanBlocks * kKeyGroups;
+    codes_ += kScanKeys * kDim, bias_ += kScanKeys, scale_ += kScanChunks * kKeyGroups;
   }
 
  private:
@@ -94,16 +94,16 @@ struct ScanRows {
   }
 };
 
-/// Whether any of the lane's logits in key block `block` of the segment reaches its row's limit. kWide is for biases
+/// Whether any of the lane's logits in chunk `chunk` of the segment reaches its row's limit. kWide is for biases
 /// beyond kMagic's range.
 template <int kDim, bool kWide>
-__device__ inline bool reaches(const ScanRows<kDim>& rows, const Segment<kDim>& keys, int block) {
+__device__ inline bool reaches(const ScanRows<kDim>& rows, const Segment<kDim>& keys, int chunk) {
   constexpr int kTiles = kChunkKeys / 8;
   const int lane = lane_id();
   int sum[kMTiles][kTiles][4];  // kMagicBits + rint(bias / q_scale), then + q . k
 #pragma unroll
   for (int n = 0; n < kTiles; ++n) {
-    const float2 bias = *reinterpret_cast<const float2*>(&keys.bias[block * kChunkKeys + 8 * n + lane % 4 * 2]);
+    const float2 bias = *reinterpret_cast<const float2*>(&keys.bias[chunk * kChunkKeys + 8 * n + lane % 4 * 2]);
 #pragma unroll
     for (int m = 0; m < kMTiles; ++m)
 #pragma unroll
@@ -119,14 +119,14 @@ __device__ inline bool reaches(const ScanRows<kDim>& rows, const Segment<kDim>& 
     for (int n = 0; n < kTiles; n += 2) {
       std::uint32_t b[4];  // both halves of 32 channels for keys 8 n and 8 (n + 1)
       load_matrices(b,
-                    codes + swizzle<kDim>(block * kChunkKeys + 8 * n + lane % 8 + lane / 16 * 8, 2 * d + lane / 8 % 2));
+                    codes + swizzle<kDim>(chunk * kChunkKeys + 8 * n + lane % 8 + lane / 16 * 8, 2 * d + lane / 8 % 2));
 #pragma unroll
       for (int m = 0; m < kMTiles; ++m) {
         multiply_add_s8(sum[m][n], rows.codes[m][d], b[0], b[1]);
         multiply_add_s8(sum[m][n + 1], rows.codes[m][d], b[2], b[3]);
       }
     }
-  const float scale = keys.scale[block * kKeyGroups + lane % 4];
+  const float scale = keys.scale[chunk * kKeyGroups + lane % 4];
   bool any = false;
 #pragma unroll
   for (int m = 0; m < kMTiles; ++m)
@@ -141,19 +141,14 @@ __device__ inline bool reaches(const ScanRows<kDim>& rows, const Segment<kDim>& 
   return any;
 }
 
-/// Bit b: whether the lane finds key block b of the segment reached.
+/// Bit c: whether the lane finds chunk c of the segment reached.
 template <int kDim, bool kWide>
-__device__ inline unsigned reached_blocks(const ScanRows<kDim>& rows, const Segment<kDim>& keys) {
+__device__ inline unsigned reached_chunks(const ScanRows<kDim>& rows, const Segment<kDim>& keys) {
   unsigned found = 0;
 #pragma unroll 4
-  for (int block = 0; block < kScanBlocks; ++block)
-    if (reaches<kDim, kWide>(rows, keys, block)) found |= 1u << block;
+  for (int chunk = 0; chunk < kScanChunks; ++chunk)
+    if (reaches<kDim, kWide>(rows, keys, chunk)) found |= 1u << chunk;
   return found;
-}
-
-/// Ones for key blocks below `count` of a word's 32.
-__device__ inline unsigned blocks_below(int count) {
-  return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1;
 }
 
 /// kStages segments are in shared memory or on their way there.
@@ -166,9 +161,10 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
   const int head = kv_head * a.group + of_kv_head % a.group;
   const int cta_row = (a.row_groups - 1 - of_kv_head / a.group) * kCtaRows;
   if (a.limit[std::size_t(head) * a.grid.q_len + cta_row] == INFINITY) return;  // a dense head
-  const int row = cta_row + threadIdx.x / 32 * kWarpRows, q_block = row / kSaleRows;
-  const int last_end = middle_end(a.grid, min(a.grid.q_blocks, (cta_row + kCtaRows) / kSaleRows) - 1, a.local_blocks);
-  const int segments = last_end == 1 ? 0 : (last_end + kScanBlocks - 1) / kScanBlocks;
+  const int row = cta_row + threadIdx.x / 32 * kWarpRows, q_block = row / a.grid.block_q;
+  const int last_block = min(a.grid.q_blocks, (cta_row + kCtaRows) / a.grid.block_q) - 1;
+  const int last_end = middle_end(a.grid, last_block, a.local_blocks), chunks = a.grid.block_k / kChunkKeys;
+  const int segments = last_end == 1 ? 0 : (last_end * chunks + kScanChunks - 1) / kScanChunks;
   const int end = q_block < a.grid.q_blocks ? middle_end(a.grid, q_block, a.local_blocks) : 0;
 
   SegmentLoader<kDim> loader(a, head, kv_head);
@@ -177,27 +173,25 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
     commit_copies();
   }
   const ScanRows<kDim> rows(a, head, row);
-  std::uint32_t* const bits = a.bits + (std::size_t(head) * a.grid.q_blocks + q_block) * a.grid.words;
-  std::uint32_t word = 0;
+  std::uint32_t* const mask_row = a.bits + (std::size_t(head) * a.grid.q_blocks + q_block) * a.grid.words;
+  unsigned found = 0;  // chunks of the group of 32 under way
   int stage = 0, next_stage = kStages - 1;
   for (int segment = 0; segment < segments; ++segment) {
     wait_copies<kStages - 2>();
     __syncthreads();  // the segment is here, and all warps are done with the one whose place the next load takes
     if (segment + kStages - 1 < segments) loader.load_next(stages[next_stage]);
     commit_copies();
-    if (segment * kScanBlocks < end) {
+    if (segment * kScanChunks < end * chunks) {
       const Segment<kDim>& keys = stages[stage];
-      const unsigned found =
-          rows.wide ? reached_blocks<kDim, true>(rows, keys) : reached_blocks<kDim, false>(rows, keys);
-      word |= found << (segment % kWordSegments * kScanBlocks);
+      const unsigned reached =
+          rows.wide ? reached_chunks<kDim, true>(rows, keys) : reached_chunks<kDim, false>(rows, keys);
+      found |= reached << (segment % kGroupSegments * kScanChunks);
     }
     stage = stage + 1 == kStages ? 0 : stage + 1;
     next_stage = next_stage + 1 == kStages ? 0 : next_stage + 1;
-    if (segment % kWordSegments == kWordSegments - 1 || segment == segments - 1) {
-      const int first = segment / kWordSegments * 32;  // key block of the word's lowest bit
-      word = __reduce_or_sync(~0u, word) & blocks_below(end - first) & ~blocks_below(1 - first);
-      if (word != 0 && lane_id() == 0) atomicOr(&bits[segment / kWordSegments], word);
-      word = 0;
+    if (segment % kGroupSegments == kGroupSegments - 1 || segment == segments - 1) {
+      keep_found(mask_row, a.grid, end, segment / kGroupSegments, found);
+      found = 0;
     }
   }
 }

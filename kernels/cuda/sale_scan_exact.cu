@@ -16,10 +16,10 @@ __global__ void __launch_bounds__(kRows) exact_scan_kernel(DeviceProblem p, Devi
   const int cta_row = (row_groups - 1 - of_kv_head / group) * kRows;
   const float* const limit = limits + std::size_t(head) * grid.q_len;
   if (limit[cta_row] == INFINITY) return;  // a dense head
-  const int warp_row = threadIdx.x / 32 * kWarpRows, row = cta_row + warp_row, q_block = row / kSaleRows;
-  const int last_end = middle_end(grid, min(grid.q_blocks, (cta_row + kRows) / kSaleRows) - 1, local_blocks);
+  const int warp_row = threadIdx.x / 32 * kWarpRows, row = cta_row + warp_row, q_block = row / grid.block_q;
+  const int last_end = middle_end(grid, min(grid.q_blocks, (cta_row + kRows) / grid.block_q) - 1, local_blocks);
   const int end = q_block < grid.q_blocks ? middle_end(grid, q_block, local_blocks) : 0;
-  const int steps = last_end == 1 ? 0 : (last_end + 1) / 2;
+  const int steps = last_end == 1 ? 0 : (last_end * (grid.block_k / kChunkKeys) + 1) / 2;
 
   const std::uint32_t q = shared_address(memory), k = q + kRows * kDim * 2;
   const T* const keys = static_cast<const T*>(p.k) + std::size_t(kv_head) * grid.kv_len * kDim;
@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kRows) exact_scan_kernel(DeviceProblem p, Devi
     for (int h = 0; h < 2; ++h)
       own_limit[m][h] = row + row_of(m, h) < grid.q_len ? limit[row + row_of(m, h)] : INFINITY;
   std::uint32_t* const mask_row = bits + (std::size_t(head) * grid.q_blocks + q_block) * grid.words;
-  std::uint32_t word = 0;
+  unsigned found = 0;  // chunks of the group of 32 under way
   for (int step = 0; step < steps; ++step) {
     load(step + 1);
     wait_copies<1>();
@@ -47,18 +47,16 @@ __global__ void __launch_bounds__(kRows) exact_scan_kernel(DeviceProblem p, Devi
     multiply_qk<T, kDim>(s, q, warp_row, k + step % kStages * kStepKeys * kDim * 2);
 #pragma unroll
     for (int n = 0; n < kNTiles; ++n) {
-      const int key_block = 2 * step + n / (kNTiles / 2);
       bool any = false;
 #pragma unroll
       for (int m = 0; m < kMTiles; ++m)
 #pragma unroll
         for (int h = 0; h < 2; ++h) any |= fmaxf(s[m][n][2 * h], s[m][n][2 * h + 1]) >= own_limit[m][h];
-      if (any && key_block >= 1 && key_block < end) word |= 1u << (key_block % 32);
+      if (any) found |= 1u << ((2 * step + n / (kNTiles / 2)) % 32);
     }
     if (step % 16 == 15 || step == steps - 1) {
-      word = __reduce_or_sync(~0u, word);
-      if (word != 0 && lane_id() == 0) atomicOr(&mask_row[step / 16], word);
-      word = 0;
+      keep_found(mask_row, grid, end, step / 16, found);
+      found = 0;
     }
     __syncthreads();
   }
