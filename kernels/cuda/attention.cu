@@ -11,9 +11,9 @@ constexpr int kDenseRows = 128;
 
 AttentionArgs make_args(const DeviceProblem& p, const BlockGrid& grid, const DeviceAttention& out) {
   require(why_unsupported(p.shape, p.scale));
+  require(p.shape.kv_len > kMaxKeys ? "at most 2097120 keys fit 16-bit chunk numbers" : nullptr);
   return {
-      p.q,     p.k,     p.v, out.output, out.lse, DeviceGrid(grid), p.shape.group(), p.scale * 1.4426950409f, nullptr,
-      nullptr, nullptr, 0,   0,          0};
+      p.q, p.k, p.v, out.output, out.lse, DeviceGrid(grid), p.shape.group(), p.scale * 1.4426950409f, ListLayout(grid)};
 }
 
 void launch(const DeviceProblem& p, const AttentionArgs& args, bool exact, Stream stream) {
@@ -53,10 +53,8 @@ void exact_attention(const DeviceProblem& p, const DeviceAttention& out, Stream 
 void block_sparse_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out,
                             Stream stream) {
   AttentionArgs args = make_args(p, index.grid, out);
-  const ListLayout layout(index.grid);
   args.chunks = index.chunks, args.counts = index.counts, args.order = index.order;
   args.head_stride = index.head_stride;
-  args.list_base = layout.base, args.list_slope = layout.slope;
   launch(p, args, false, stream);
 }
 

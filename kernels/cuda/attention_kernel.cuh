@@ -2,6 +2,7 @@
 // V have one buffer each: V of a step arrives during Q.K, and K of the next one during P.V.
 #pragma once
 
+#include "kernels/cuda/block_index.cuh"
 #include "kernels/cuda/tile.cuh"
 
 namespace salebench::cuda {
@@ -12,11 +13,11 @@ struct AttentionArgs {
   float* lse;
   DeviceGrid grid;  ///< block_q is the rows of a CTA
   int group;
-  float scale2;                 ///< scale * log2(e)
-  const std::uint16_t* chunks;  ///< lists as in BlockIndex, or null for dense
-  const std::int32_t *counts, *order;
-  std::int64_t head_stride;
-  int list_base, list_slope;
+  float scale2;  ///< scale * log2(e)
+  ListLayout layout;
+  const std::uint16_t* chunks = nullptr;  ///< lists as in BlockIndex; null for dense
+  const std::int32_t *counts = nullptr, *order = nullptr;
+  std::int64_t head_stride = 0;
 };
 
 /// The rows of one CTA and the key chunks they walk along.
@@ -29,9 +30,7 @@ struct WorkItem {
       const int item = a.order[blockIdx.x];
       head = item / a.grid.q_blocks, q_block = item % a.grid.q_blocks;
       steps = (a.counts[item] + 1) / 2;
-      const std::int64_t list =
-          std::int64_t(a.list_base) * q_block + std::int64_t(a.list_slope) * q_block * (q_block + 1) / 2;
-      pairs = reinterpret_cast<const std::uint32_t*>(a.chunks + head * a.head_stride + list);
+      pairs = reinterpret_cast<const std::uint32_t*>(a.chunks + head * a.head_stride + a.layout.begin(q_block));
     } else {  // as in BlockIndex::order
       const int of_kv_head = blockIdx.x % (a.group * a.grid.q_blocks);
       head = blockIdx.x / (a.group * a.grid.q_blocks) * a.group + of_kv_head % a.group;

@@ -20,7 +20,6 @@ struct ListLayout {
   __host__ __device__ std::int64_t begin(int q_block) const {
     return std::int64_t(base) * q_block + std::int64_t(slope) * q_block * (q_block + 1) / 2;
   }
-  __host__ __device__ int room(int q_block) const { return base + slope * (q_block + 1); }
 };
 
 }  // namespace salebench::cuda
