@@ -20,7 +20,7 @@ struct SearchSettings {
   std::string kind = "bisection";  ///< or "paper": halving as in SALE, section 3.3
   double tolerance = 0.01;         ///< bisection ends once the two sides' densities differ by less than this share
   int rounds = 24;                 ///< the most values that a search tries
-  double smallest = 1e-5;          ///< stands for a lower end of 0 in the log domain, as a share of the upper end
+  double smallest = 1e-9;          ///< stands for a lower end of 0 in the log domain, as a share of the upper end
   double start = 0.008;            ///< paper: the first value
   double factor = 0.5;             ///< paper: from one value to the next
   double stop = 1e-4;              ///< paper: a value down here becomes the end that keeps most
