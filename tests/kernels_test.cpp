@@ -21,10 +21,10 @@ class Kernels : public testing::TestWithParam<std::string> {
   void TearDown() override { cpu::set_simd(""); }
 };
 
-const std::vector<Shape> kShapes = {{1, 1, 1, 1, 64},      {2, 1, 1, 77, 64},     {7, 1, 300, 300, 64},
-                                    {4, 2, 129, 129, 80},  {3, 3, 200, 333, 128}, {2, 2, 64, 64, 256},
-                                    {2, 1, 65, 1000, 256}, {1, 1, 31, 31, 1},     {2, 1, 95, 95, 33},
-                                    {14, 2, 128, 160, 64}, {1, 1, 1100, 1100, 8}};
+const std::vector<Shape> kShapes = {
+    {1, 1, 1, 1, 64},      {2, 1, 1, 77, 64},     {7, 1, 300, 300, 64}, {4, 2, 129, 129, 80}, {3, 3, 200, 333, 128},
+    {2, 2, 64, 64, 256},   {2, 1, 65, 1000, 256}, {1, 1, 31, 31, 1},    {2, 1, 95, 95, 33},   {14, 2, 128, 160, 64},
+    {1, 1, 1100, 1100, 8}, {1, 1, 257, 353, 64},  {2, 1, 97, 289, 128}};
 
 BlockMask random_mask(const Shape& s, BlockSize block, std::optional<Window> window, bool causal, unsigned seed) {
   BlockMask mask({block, s.q_len, s.kv_len, causal, window}, s.q_heads);
@@ -96,6 +96,45 @@ TEST_P(Kernels, LargeLogitsDoNotOverflow) {
   ProblemTensors p = make_problem({1, 1, 300, 300, 64});
   for (float& q : p.q) q *= 100;
   AttentionResult result(p.shape);
+  cpu::dense_attention(p.view(), result.view());
+  expect_equal(result, reference_attention(p.view()));
+}
+
+/// A problem whose values bfloat16 or float16 holds exactly, as captures do: the kernels may use that.
+ProblemTensors rounded_problem(const Shape& shape, int significant_bits) {
+  ProblemTensors p = make_problem(shape);
+  for (auto* values : {&p.q, &p.k, &p.v})
+    for (float& x : *values) {
+      int exponent = 0;
+      const float mantissa = std::frexp(x, &exponent);
+      x = std::ldexp(std::nearbyint(std::ldexp(mantissa, significant_bits)), exponent - significant_bits);
+    }
+  return p;
+}
+
+TEST_P(Kernels, NarrowStorageTypes) {
+  for (const Shape& shape : {Shape{2, 1, 300, 700, 64}, Shape{1, 1, 400, 400, 128}, Shape{1, 1, 100, 130, 80}})
+    for (const int bits : {8, 11}) {
+      SCOPED_TRACE(shape_text(shape) + " bits " + std::to_string(bits));
+      const ProblemTensors p = rounded_problem(shape, bits);
+      AttentionResult result(shape);
+      cpu::dense_attention(p.view(), result.view());
+      expect_equal(result, reference_attention(p.view()));
+    }
+}
+
+TEST_P(Kernels, ScoresThatGrowAlongTheRow) {
+  // Each later key outweighs all before it, by far more than float32 holds over the row.
+  ProblemTensors p = rounded_problem({1, 1, 500, 500, 64}, 8);
+  for (int i = 0; i < 500; ++i)
+    for (int d = 0; d < 64; ++d) {
+      p.q[std::size_t(i) * 64 + d] = 1;
+      p.k[std::size_t(i) * 64 + d] = float(i / 2);
+    }
+  AttentionResult result(p.shape);
+  cpu::dense_attention(p.view(), result.view());
+  expect_equal(result, reference_attention(p.view()));
+  for (float& k : p.k) k = -k;  // and the other way round
   cpu::dense_attention(p.view(), result.view());
   expect_equal(result, reference_attention(p.view()));
 }

@@ -6,9 +6,11 @@
 #include <numbers>
 #include <numeric>
 
+#include "kernels/cpu/amx_attention.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/packed.h"
 #include "kernels/cpu/panels.h"
+#include "kernels/cpu/simd.h"
 
 namespace salebench::cpu {
 namespace {
@@ -19,6 +21,11 @@ struct RowTile {
   std::int64_t cost = 0;
 };
 
+/// Query rows that one task takes at most.
+int tile_rows() {
+  return use_amx() ? kAmxRowTile : kRowTile;
+}
+
 /// Row tiles of all heads, the most expensive first, so that the threads end together.
 template <class Cost>
 std::vector<RowTile> make_tiles(const HostProblem& p, int block_q, const Cost& cost) {
@@ -26,8 +33,8 @@ std::vector<RowTile> make_tiles(const HostProblem& p, int block_q, const Cost& c
   const int span = std::max(1, kRowTile / block_q) * block_q;  // whole query blocks
   for (int head = 0; head < p.shape.q_heads; ++head)
     for (int span_begin = 0; span_begin < p.shape.q_len; span_begin += span)
-      for (int begin = span_begin; begin < std::min(p.shape.q_len, span_begin + span); begin += kRowTile) {
-        const int end = std::min({p.shape.q_len, span_begin + span, begin + kRowTile});
+      for (int begin = span_begin; begin < std::min(p.shape.q_len, span_begin + span); begin += tile_rows()) {
+        const int end = std::min({p.shape.q_len, span_begin + span, begin + tile_rows()});
         tiles.push_back({head, begin, end, 0});
         tiles.back().cost = cost(tiles.back());
       }
@@ -35,10 +42,54 @@ std::vector<RowTile> make_tiles(const HostProblem& p, int block_q, const Cost& c
   return tiles;
 }
 
+/// The limits of one tile, from those of row 0 of the whole problem.
+RowLimits tile_limits(const RowTile& tile, RowLimits limits) {
+  limits.first_position += tile.begin * limits.step;
+  limits.windowed_rows = std::clamp(limits.windowed_rows - tile.begin, 0, tile.end - tile.begin);
+  return limits;
+}
+
+#if defined(__x86_64__) && defined(__linux__)
+/// run_tiles with the AMX kernel.
+template <class ListPanels>
+void run_amx_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, int block_q, const RowLimits& limits,
+                   const ListPanels& list_panels, AttentionView out) {
+  const bool with_values = !out.output.empty();
+  const AmxKeysValues packed = pack_keys_values(p, with_values);
+#pragma omp parallel
+  {
+    const TileScope scope;
+    thread_local AmxWorkspace work;
+#pragma omp for schedule(dynamic)
+    for (std::size_t i = 0; i < tiles.size(); ++i) {
+      const RowTile& tile = tiles[i];
+      list_panels(tile, work.visits);
+      AmxTask task;
+      task.q = p.q_head(tile.head) + std::size_t(tile.begin) * p.shape.head_dim;
+      task.rows = tile.end - tile.begin;
+      task.dim = p.shape.head_dim;
+      task.kv_head = p.shape.kv_head_of(tile.head);
+      task.factor = p.scale * std::numbers::log2e_v<float>;
+      task.kv = &packed;
+      task.visits = &work.visits;
+      task.block_rows = std::min(block_q, kAmxRowTile);
+      task.limits = tile_limits(tile, limits);
+      const std::size_t row = std::size_t(tile.head) * p.shape.q_len + tile.begin;
+      task.output = with_values ? &out.output[row * p.shape.head_dim] : nullptr;
+      task.lse = &out.lse[row];
+      amx_attend_tile(task, work);
+    }
+  }
+}
+#endif
+
 /// Runs the tiles in parallel; list_panels(tile, visits) says which key panels a tile reads. limits: of row 0.
 template <class ListPanels>
 void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, int block_q, const RowLimits& limits,
                const ListPanels& list_panels, AttentionView out) {
+#if defined(__x86_64__) && defined(__linux__)
+  if (use_amx()) return run_amx_tiles(p, tiles, block_q, limits, list_panels, out);
+#endif
   const bool with_values = !out.output.empty();
   const std::vector<PackedHead> packed = pack_heads(p, with_values);
   const float to_base2 = p.scale * std::numbers::log2e_v<float>;
@@ -57,9 +108,7 @@ void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, int bloc
       task.kv = &packed[p.shape.kv_head_of(tile.head)];
       task.visits = &work.visits;
       task.block_rows = std::min(block_q, kRowTile);
-      task.limits = limits;
-      task.limits.first_position += tile.begin * limits.step;
-      task.limits.windowed_rows = std::clamp(limits.windowed_rows - tile.begin, 0, task.rows);
+      task.limits = tile_limits(tile, limits);
       const std::size_t row = std::size_t(tile.head) * p.shape.q_len + tile.begin;
       task.output = with_values ? &out.output[row * p.shape.head_dim] : nullptr;
       task.lse = &out.lse[row];
@@ -91,7 +140,7 @@ void dense_tiles(const HostProblem& p, const RowLimits& limits, AttentionView ou
       visits.lanes[std::size_t(panel)] = valid_lanes(panel, p.shape.kv_len);
     }
   };
-  run_tiles(p, make_tiles(p, kRowTile, key_end), kRowTile, limits, list_panels, out);
+  run_tiles(p, make_tiles(p, tile_rows(), key_end), tile_rows(), limits, list_panels, out);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "hwy/highway.h"
+#include "kernels/cpu/amx_support.h"
 
 namespace salebench::cpu {
 namespace {
@@ -22,34 +23,45 @@ std::string lower(std::string text) {
   return text;
 }
 
-/// The set that set_simd asked for; 0 for the best there is.
-std::int64_t& chosen() {
-  static std::int64_t target = 0;
-  return target;
+/// What set_simd asked for.
+struct Choice {
+  std::int64_t target = 0;  ///< 0 for the best there is
+  bool amx = amx_available();
+};
+Choice& chosen() {
+  static Choice choice;
+  return choice;
 }
 
 }  // namespace
 
 std::vector<std::string> simd_names() {
   std::vector<std::string> names;
+  if (amx_available()) names.emplace_back("AMX");
   for (const std::int64_t target : targets()) names.emplace_back(hwy::TargetName(target));
-  hwy::SetSupportedTargetsForTest(chosen());
+  hwy::SetSupportedTargetsForTest(chosen().target);
   return names;
 }
 
 std::string simd_name() {
-  return chosen() ? hwy::TargetName(chosen()) : simd_names().front();
+  if (use_amx()) return "AMX";
+  return chosen().target ? hwy::TargetName(chosen().target) : simd_names().front();
+}
+
+bool use_amx() {
+  return chosen().amx;
 }
 
 void set_simd(const std::string& name) {
   const auto all = targets();
+  const bool amx = amx_available() && (name.empty() || lower(name) == "amx");
   const auto found =
       std::ranges::find_if(all, [&](std::int64_t t) { return lower(hwy::TargetName(t)) == lower(name); });
-  if (!name.empty() && found == all.end())
+  if (!name.empty() && !amx && found == all.end())
     throw std::invalid_argument(
         fmt::format("instruction set '{}' is not available here: {}", name, fmt::join(simd_names(), ", ")));
-  chosen() = name.empty() ? 0 : *found;
-  hwy::SetSupportedTargetsForTest(chosen());
+  chosen() = {found == all.end() ? 0 : *found, amx};
+  hwy::SetSupportedTargetsForTest(chosen().target);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 

@@ -1,0 +1,34 @@
+// Attention of one row tile on AMX: bfloat16 tile products with float32 sums, softmax in AVX-512 in between.
+#pragma once
+
+#include "kernels/cpu/amx_pack.h"
+#include "kernels/cpu/amx_products.h"
+#include "kernels/cpu/attention_tile.h"
+
+namespace salebench::cpu {
+
+inline constexpr int kAmxRowTile = 128;  ///< query rows that one task works on at a time
+
+struct AmxTask {
+  const float* q = nullptr;  ///< [rows, head_dim], rows at most kAmxRowTile
+  int rows = 0, dim = 0, kv_head = 0;
+  float factor = 1.0f;  ///< scale * log2(e)
+  const AmxKeysValues* kv = nullptr;
+  const PanelVisits* visits = nullptr;
+  int block_rows = kAmxRowTile;  ///< rows of a query block: row r follows the lanes of query block r / block_rows
+  RowLimits limits;
+  float* output = nullptr;  ///< [rows, head_dim], or null for the log-sum-exp alone
+  float* lse = nullptr;     ///< [rows]
+};
+
+/// Buffers that a thread reuses from task to task.
+struct AmxWorkspace {
+  AlignedBuffer memory;
+  PanelVisits visits;
+  TilePrograms programs;
+};
+
+/// Needs amx_available() and a TileScope on this thread.
+void amx_attend_tile(const AmxTask& task, AmxWorkspace& work);
+
+}  // namespace salebench::cpu

@@ -1,0 +1,126 @@
+// The tile products of one item laid out at compile time, for the shapes that matter: no branch stands between the
+// vector instructions and the tile instructions mixed into them. The queue (amx_products.h) does the same for any
+// shape.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <utility>
+
+#include "hwy/base.h"
+#include "kernels/cpu/amx_tile.h"
+
+namespace salebench::cpu {
+
+#if defined(__x86_64__) && defined(__linux__)
+
+/// What a schedule reads and writes: scores of the item after, output of the item before. Both have 2 panels.
+struct ScheduleData {
+  std::array<const std::byte*, 2> keys, values;
+  const std::byte *queries, *weights;
+  std::byte *scores, *output;
+};
+
+/// For head_dim = 32 kDepth, and Q, K and V in that many bfloat16 parts.
+template <int kDepth, int kKeys, int kQueries, int kValues>
+class Schedule {
+  struct Pair {
+    int key = 0, query = 0;
+  };
+  static constexpr int pair_count() {
+    int count = 0;
+    for (int k = 0; k < kKeys; ++k)
+      for (int q = 0; q < kQueries; ++q) count += k + q <= 2;
+    return count;
+  }
+  static constexpr auto pairs() {
+    std::array<Pair, pair_count()> pairs;
+    int count = 0;
+    for (int order = 2; order >= 0; --order)  // the smallest products first; those below 2^-24 are left out
+      for (int k = 0; k < kKeys; ++k)
+        for (int q = 0; q < kQueries; ++q)
+          if (k + q == order) pairs[count++] = {k, q};
+    return pairs;
+  }
+  static constexpr std::array<Pair, pair_count()> kPairs = pairs();
+  static constexpr int kPartBytes = 2 * kDepth * kTileBytes;
+  static constexpr int kScoreChain = kDepth * pair_count();  ///< steps of 2 products
+  static constexpr int kOutputChain = 2 * (1 + kValues);
+  static constexpr int kBlockBytes = 32 * 32 * sizeof(float);
+
+ public:
+  static constexpr int kScoreSteps = 4 * kScoreChain;
+  static constexpr int kSteps = kScoreSteps + 2 * kDepth * kOutputChain;
+
+  /// Steps [kBegin, kEnd) of kSteps.
+  template <int kBegin, int kEnd>
+  static HWY_INLINE void run(const ScheduleData& data) {
+    if constexpr (kBegin < kEnd) {
+      run_step<kBegin>(data);
+      run<kBegin + 1, kEnd>(data);
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kRowBytes = 32 * sizeof(float);
+
+  static constexpr int chain_of(int step) {
+    return step < kScoreSteps ? step / kScoreChain : 4 + (step - kScoreSteps) / kOutputChain;
+  }
+  /// Where chain `kChain` keeps its sums: 2 tiles, one above the other. Chains take turns with the tile registers.
+  template <int kChain>
+  static HWY_INLINE std::byte* sums(const ScheduleData& data) {
+    std::byte* const base = kChain < 4 ? data.scores : data.output;
+    return base + (kChain < 4 ? kChain : kChain - 4) / 2 * kBlockBytes + kChain % 2 * 64;
+  }
+  template <int kChain>
+  static HWY_INLINE void store(const ScheduleData& data) {
+    constexpr int kTile = kChain % 2 * 2;
+    tile_store<kTile>(sums<kChain>(data), kRowBytes),
+        tile_store<kTile + 1>(sums<kChain>(data) + 16 * kRowBytes, kRowBytes);
+  }
+  template <int kChain>
+  static HWY_INLINE void begin(const ScheduleData& data) {
+    constexpr int kTile = kChain % 2 * 2;
+    if constexpr (kChain < 4)
+      tile_zero<kTile>(), tile_zero<kTile + 1>();
+    else
+      tile_load<kTile>(sums<kChain>(data), kRowBytes),
+          tile_load<kTile + 1>(sums<kChain>(data) + 16 * kRowBytes, kRowBytes);
+  }
+  template <int kChain>
+  static HWY_INLINE void multiply(const std::byte* a, const std::byte* b, bool same_a) {
+    constexpr int kTile = kChain % 2 * 2;
+    if (!same_a) tile_load<4>(a), tile_load<5>(a + kTileBytes);
+    tile_load<6>(b);
+    tile_multiply_bf16<kTile, 4, 6>(), tile_multiply_bf16<kTile + 1, 5, 6>();
+  }
+
+  template <int kStep>
+  static HWY_INLINE void run_step(const ScheduleData& data) {
+    constexpr int kChain = chain_of(kStep), kHalf = kChain % 2;
+    if constexpr (kStep == 0 || chain_of(kStep - 1) != kChain) begin<kChain>(data);
+    if constexpr (kChain < 4) {
+      constexpr int kAt = kStep % kScoreChain, kDepthTile = kAt % kDepth;
+      constexpr Pair kPair = kPairs[kAt / kDepth];
+      multiply<kChain>(data.keys[kChain / 2] + kPair.key * kPartBytes + kDepthTile * 2 * kTileBytes,
+                       data.queries + kPair.query * kPartBytes + (kDepthTile * 2 + kHalf) * kTileBytes, false);
+    } else {
+      constexpr int kAt = (kStep - kScoreSteps) % kOutputChain, kPanel = kAt / (1 + kValues);
+      constexpr int kPart = kAt % (1 + kValues);  // high weights, low weights, high weights with V's second part
+      constexpr int kValuePart = kPart / 2, kWeightPart = kPart % 2;
+      multiply<kChain>(data.values[kPanel] + kValuePart * kPartBytes + (kChain - 4) / 2 * 2 * kTileBytes,
+                       data.weights + (kPanel * 4 + kWeightPart * 2 + kHalf) * kTileBytes, kPart == 1);
+    }
+    // A chain's sums are stored when the next chain's products are under way: a store that waits for its products would
+    // fill the scheduler and hold up the vector instructions behind it.
+    if constexpr (kStep + 1 == kSteps || chain_of(kStep + 1) != kChain) {
+      if constexpr (kChain > 0) store<kChain - 1>(data);
+      if constexpr (kStep + 1 == kSteps) store<kChain>(data);
+    }
+  }
+};
+
+#endif
+
+}  // namespace salebench::cpu
