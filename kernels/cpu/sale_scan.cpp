@@ -4,9 +4,12 @@
 #include <limits>
 #include <numbers>
 
+#include "kernels/cpu/amx_codes.h"
+#include "kernels/cpu/amx_tile.h"
 #include "kernels/cpu/code_tile.h"
 #include "kernels/cpu/packed.h"
 #include "kernels/cpu/score_tile.h"
+#include "kernels/cpu/simd.h"
 
 namespace salebench::cpu {
 namespace {
@@ -89,11 +92,24 @@ void scan_tiles(const Shape& shape, std::span<const ScanRange> ranges, std::span
 
 void scan_codes(const Shape& shape, const SaleCodes& codes, std::span<const ScanRange> ranges,
                 std::span<const float> thresholds, MaskView mask, const RunningReference* running) {
+  const auto task_of = [&](const Rows& tile, const float* limit) {
+    return CodeTask{&codes, tile.head, shape.kv_head_of(tile.head), shape.q_len, tile.begin, tile.rows, limit};
+  };
+#if defined(__x86_64__) && defined(__linux__)
+  if (use_amx() && codes.groups == ScaleGroups::thread) {
+    const AmxCodes packed = pack_amx_codes(shape, codes);
+    return scan_tiles(shape, ranges, thresholds, mask, running, [&] {
+      return [&, scope = TileScope(), work = AmxCodeWorkspace()](const Rows& tile, const float* limit, int first_panel,
+                                                                 int tile_panels, std::vector<bool>& reached) mutable {
+        amx_codes_reach(task_of(tile, limit), packed, first_panel, tile_panels, work, reached);
+      };
+    });
+  }
+#endif
   scan_tiles(shape, ranges, thresholds, mask, running, [&] {
     return [&, work = CodeWorkspace()](const Rows& tile, const float* limit, int first_panel, int tile_panels,
                                        std::vector<bool>& reached) mutable {
-      const CodeTask task = {&codes, tile.head, shape.kv_head_of(tile.head), shape.q_len, tile.begin, tile.rows, limit};
-      codes_reach(task, first_panel, tile_panels, work, reached);
+      codes_reach(task_of(tile, limit), first_panel, tile_panels, work, reached);
     };
   });
 }
