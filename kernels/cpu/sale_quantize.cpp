@@ -5,22 +5,13 @@
 
 #include "core/fp8.h"
 #include "kernels/cpu/packed.h"
+#include "kernels/cpu/row_math.h"
 
 namespace salebench::cpu {
 namespace {
 
 // A group of equal queries has no range; the floor keeps bias / scale within int32 for any head_dim up to 256.
 constexpr float kScaleFloor = 1e-4f;
-
-float max_abs(const float* x, const float* mean, int dim) {
-  float most = 0;
-  for (int d = 0; d < dim; ++d) most = std::max(most, std::fabs(x[d] - mean[d]));
-  return most;
-}
-
-void encode(const float* x, const float* mean, int dim, float inverse_scale, std::int8_t* codes) {
-  for (int d = 0; d < dim; ++d) codes[d] = std::int8_t(std::nearbyint((x[d] - mean[d]) * inverse_scale));
-}
 
 std::int32_t pack_quad(const std::int8_t* codes) {
   std::uint32_t word = 0;
@@ -32,17 +23,18 @@ void quantize_queries(const HostProblem& p, int head, const std::vector<float>& 
   const int dim = p.shape.head_dim, rows = p.shape.q_len, stride = 4 * codes.quads;
   const float* q = p.q_head(head);
   const bool by_thread = codes.groups == ScaleGroups::thread;
-  const float floor = by_thread ? kScaleFloor * max_abs(mean.data(), std::vector<float>(dim).data(), dim) : 0;
+  const float floor =
+      by_thread ? kScaleFloor * largest_difference(mean.data(), std::vector<float>(dim).data(), dim) : 0;
   std::vector<float> most(rows);
 #pragma omp parallel for
-  for (int row = 0; row < rows; ++row) most[row] = max_abs(q + std::size_t(row) * dim, mean.data(), dim);
+  for (int row = 0; row < rows; ++row) most[row] = largest_difference(q + std::size_t(row) * dim, mean.data(), dim);
 #pragma omp parallel for
   for (int row = 0; row < rows; ++row) {
     const int partner = by_thread && (row ^ 8) < rows ? row ^ 8 : row;
     const float scale = std::max(std::max(most[row], most[partner]) / float(levels), floor);
     const std::size_t at = std::size_t(head) * rows + row;
     codes.q_scale[at] = scale;
-    encode(q + std::size_t(row) * dim, mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, &codes.q[at * stride]);
+    encode_row(q + std::size_t(row) * dim, mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, &codes.q[at * stride]);
   }
 }
 
@@ -54,13 +46,13 @@ void quantize_panel(const HostProblem& p, int kv_head, int panel, int levels, Sa
   const auto group_of = [&](int j) { return codes.groups == ScaleGroups::thread ? j % 8 / 2 : j; };
   float most[kPanelKeys] = {};
   for (int j = 0; j < keys; ++j)
-    most[group_of(j)] = std::max(most[group_of(j)], max_abs(k + std::size_t(j) * dim, no_mean.data(), dim));
+    most[group_of(j)] = std::max(most[group_of(j)], largest_difference(k + std::size_t(j) * dim, no_mean.data(), dim));
   const std::size_t at = std::size_t(kv_head) * codes.panels * kPanelKeys + first;
   std::vector<std::int8_t> row(4 * codes.quads);
   for (int j = 0; j < keys; ++j) {
     const float scale = most[group_of(j)] / float(levels);
     codes.k_scale[at + j] = scale;
-    encode(k + std::size_t(j) * dim, no_mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, row.data());
+    encode_row(k + std::size_t(j) * dim, no_mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, row.data());
     std::int32_t sum = 0;
     for (int d = 0; d < dim; ++d) sum += row[d];
     codes.k_sum[at + j] = sum;
@@ -74,16 +66,17 @@ void mean_logits(const HostProblem& p, int head, const std::vector<float>& mean,
   const int dim = p.shape.head_dim;
   const float* k = p.k_of(head);
 #pragma omp parallel for
-  for (int j = 0; j < p.shape.kv_len; ++j) {
-    float dot = 0;
-    for (int d = 0; d < dim; ++d) dot += mean[d] * k[std::size_t(j) * dim + d];
-    out[j] = dot;
-  }
+  for (int j = 0; j < p.shape.kv_len; ++j) out[j] = dot(mean.data(), k + std::size_t(j) * dim, dim);
 }
 
-std::vector<float> query_mean(const HostProblem& p, int head, bool smooth_q) {
+/// The mean query of each head; zeros unless smooth_q.
+std::vector<std::vector<float>> query_means(const HostProblem& p, bool smooth_q) {
   const int dim = p.shape.head_dim;
-  return smooth_q ? channel_means(p.q_head(head), p.shape.q_len, dim) : std::vector<float>(dim);
+  std::vector<std::vector<float>> means(p.shape.q_heads, std::vector<float>(dim));
+#pragma omp parallel for schedule(dynamic)
+  for (int head = 0; head < p.shape.q_heads; ++head)
+    if (smooth_q) means[head] = channel_means(p.q_head(head), p.shape.q_len, dim);
+  return means;
 }
 
 }  // namespace
@@ -98,13 +91,15 @@ std::vector<float> channel_means(const float* x, int rows, int dim) {
 }
 
 std::vector<float> smooth_keys(const HostProblem& p) {
-  std::vector<float> smoothed(p.k.begin(), p.k.end());
+  std::vector<float> smoothed(p.k.size());
   const int dim = p.shape.head_dim;
   for (int head = 0; head < p.shape.kv_heads; ++head) {
     const std::vector<float> mean = channel_means(p.k_head(head), p.shape.kv_len, dim);
-    float* k = smoothed.data() + head * p.kv_head_size();
+    const float* const k = p.k_head(head);
+    float* const out = smoothed.data() + head * p.kv_head_size();
+#pragma omp parallel for
     for (int row = 0; row < p.shape.kv_len; ++row)
-      for (int d = 0; d < dim; ++d) k[std::size_t(row) * dim + d] -= mean[d];
+      for (int d = 0; d < dim; ++d) out[std::size_t(row) * dim + d] = k[std::size_t(row) * dim + d] - mean[d];
   }
   return smoothed;
 }
@@ -124,8 +119,9 @@ SaleCodes quantize(const HostProblem& p, int levels, bool smooth_q, ScaleGroups 
 #pragma omp parallel for collapse(2)
   for (int head = 0; head < p.shape.kv_heads; ++head)
     for (int panel = 0; panel < codes.panels; ++panel) quantize_panel(p, head, panel, levels, codes);
+  const auto means = query_means(p, smooth_q);
   for (int head = 0; head < p.shape.q_heads; ++head) {
-    const std::vector<float> mean = query_mean(p, head, smooth_q);
+    const std::vector<float>& mean = means[head];
     quantize_queries(p, head, mean, levels, codes);
     float* const bias = &codes.bias[head * keys];
     mean_logits(p, head, mean, bias);
@@ -141,8 +137,9 @@ Fp8Operands quantize_fp8(const HostProblem& p, bool smooth_q) {
   const std::size_t keys = round_up(p.shape.kv_len, kPanelKeys);
   Fp8Operands rounded{{p.q.begin(), p.q.end()}, {p.k.begin(), p.k.end()}, std::vector<float>(p.shape.q_heads * keys)};
   round_rows(rounded.k.data(), p.shape.kv_heads * p.shape.kv_len, dim, RowFormat::fp8);
+  const auto means = query_means(p, smooth_q);
   for (int head = 0; head < p.shape.q_heads; ++head) {
-    const std::vector<float> mean = query_mean(p, head, smooth_q);
+    const std::vector<float>& mean = means[head];
     float* const q = &rounded.q[head * p.q_head_size()];
     for (std::size_t i = 0; i < p.q_head_size(); ++i) q[i] -= mean[i % dim];
     round_rows(q, p.shape.q_len, dim, RowFormat::fp8);
@@ -157,7 +154,7 @@ void round_rows(float* x, int rows, int dim, RowFormat format) {
 #pragma omp parallel for
   for (int r = 0; r < rows; ++r) {
     float* const row = x + std::size_t(r) * dim;
-    const float scale = max_abs(row, no_mean.data(), dim) / levels;
+    const float scale = largest_difference(row, no_mean.data(), dim) / levels;
     if (scale == 0) continue;
     const float inverse = 1.0f / scale;
     for (int d = 0; d < dim; ++d) {

@@ -1,0 +1,76 @@
+#include "kernels/cpu/row_math.h"
+
+#include <algorithm>
+#include <cmath>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/row_math.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target.h, as it includes this file again for each target.
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace salebench::cpu {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using RowTag = hn::CappedTag<float, 16>;
+
+float LargestDifference(const float* x, const float* mean, int dim) {
+  const RowTag d;
+  const int lanes = int(hn::Lanes(d));
+  auto most = hn::Zero(d);
+  int i = 0;
+  for (; i + lanes <= dim; i += lanes)
+    most = hn::Max(most, hn::Abs(hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, mean + i))));
+  float result = hn::GetLane(hn::MaxOfLanes(d, most));
+  for (; i < dim; ++i) result = std::max(result, std::fabs(x[i] - mean[i]));
+  return result;
+}
+
+void EncodeRow(const float* x, const float* mean, int dim, float inverse_scale, std::int8_t* codes) {
+  const RowTag d;
+  const hn::Rebind<std::int8_t, RowTag> d8;
+  const int lanes = int(hn::Lanes(d));
+  const auto factor = hn::Set(d, inverse_scale);
+  int i = 0;
+  for (; i + lanes <= dim; i += lanes) {
+    const auto scaled = hn::Mul(hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, mean + i)), factor);
+    hn::StoreU(hn::DemoteTo(d8, hn::NearestInt(scaled)), d8, codes + i);
+  }
+  for (; i < dim; ++i) codes[i] = std::int8_t(std::nearbyint((x[i] - mean[i]) * inverse_scale));
+}
+
+float Dot(const float* a, const float* b, int dim) {
+  const RowTag d;
+  const int lanes = int(hn::Lanes(d));
+  auto sum = hn::Zero(d);
+  int i = 0;
+  for (; i + lanes <= dim; i += lanes) sum = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), sum);
+  float result = hn::GetLane(hn::SumOfLanes(d, sum));
+  for (; i < dim; ++i) result += a[i] * b[i];
+  return result;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace salebench::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace salebench::cpu {
+HWY_EXPORT(LargestDifference);
+HWY_EXPORT(EncodeRow);
+HWY_EXPORT(Dot);
+
+float largest_difference(const float* x, const float* mean, int dim) {
+  return HWY_DYNAMIC_DISPATCH(LargestDifference)(x, mean, dim);
+}
+void encode_row(const float* x, const float* mean, int dim, float inverse_scale, std::int8_t* codes) {
+  HWY_DYNAMIC_DISPATCH(EncodeRow)(x, mean, dim, inverse_scale, codes);
+}
+float dot(const float* a, const float* b, int dim) {
+  return HWY_DYNAMIC_DISPATCH(Dot)(a, b, dim);
+}
+
+}  // namespace salebench::cpu
+#endif

@@ -1,0 +1,16 @@
+// Sums and roundings of one row of floats, for quantisation.
+#pragma once
+
+#include <cstdint>
+
+namespace salebench::cpu {
+
+/// The largest |x[d] - mean[d]|.
+float largest_difference(const float* x, const float* mean, int dim);
+
+/// codes[d] = (x[d] - mean[d]) * inverse_scale, rounded to nearest even; must fit in int8.
+void encode_row(const float* x, const float* mean, int dim, float inverse_scale, std::int8_t* codes);
+
+float dot(const float* a, const float* b, int dim);
+
+}  // namespace salebench::cpu
