@@ -1,7 +1,9 @@
-// Google Benchmark cases of single CPU kernels: 4 query heads on 1 KV head, head_dim 64, causal, random values.
-// FLOP/s counts 2 per multiply-add on causal pairs, or on the pairs of kept tiles. Arguments: length [, density %].
+// Google Benchmark cases of single CPU kernels: 4 query heads on 1 KV head, head_dim 64 unless stated, causal, random
+// values of bfloat16 unless stated. FLOP/s counts 2 per multiply-add on causal pairs, or on the pairs of kept tiles;
+// the peaks to hold it against are those of peak_probes.cpp. Arguments: length [, head_dim or density %].
 #include <benchmark/benchmark.h>
 
+#include <bit>
 #include <cmath>
 #include <random>
 
@@ -13,17 +15,21 @@
 namespace salebench {
 namespace {
 
-ProblemTensors random_problem(int length) {
+float to_bfloat16(float x) {
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x8000u) & 0xffff0000u);
+}
+
+ProblemTensors random_problem(int length, int dim = 64, bool bfloat16 = true) {
   ProblemTensors p;
-  p.shape = {4, 1, length, length, 64};
-  p.scale = 0.125f;
+  p.shape = {4, 1, length, length, dim};
+  p.scale = 1 / std::sqrt(float(dim));
   std::mt19937_64 random(1);
   std::normal_distribution<float> normal;
-  p.q.resize(std::size_t(4) * length * 64);
-  p.k.resize(std::size_t(length) * 64);
+  p.q.resize(std::size_t(4) * length * dim);
+  p.k.resize(std::size_t(length) * dim);
   p.v.resize(p.k.size());
   for (auto* values : {&p.q, &p.k, &p.v})
-    for (float& x : *values) x = normal(random);
+    for (float& x : *values) x = bfloat16 ? to_bfloat16(normal(random)) : normal(random);
   return p;
 }
 
@@ -35,11 +41,11 @@ void count_flops(benchmark::State& state, double flops) {
   state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void dense_attention(benchmark::State& state) {
-  const ProblemTensors p = random_problem(int(state.range(0)));
+void dense_attention(benchmark::State& state, bool bfloat16) {
+  const ProblemTensors p = random_problem(int(state.range(0)), int(state.range(1)), bfloat16);
   AttentionResult out(p.shape);
   for (auto _ : state) cpu::dense_attention(p.view(), out.view());
-  count_flops(state, 4 * 64 * causal_pairs(p.shape));
+  count_flops(state, 4.0 * p.shape.head_dim * causal_pairs(p.shape));
 }
 
 /// Random tiles at the density in percent, the diagonal kept.
@@ -106,10 +112,18 @@ void mean_pool(benchmark::State& state) {
   state.SetBytesProcessed(std::int64_t(state.iterations()) * std::int64_t(p.q.size() * sizeof(float)));
 }
 
-const std::vector<std::int64_t> kLengths = {2048, 8192};
+const std::vector<std::int64_t> kLengths = {2048, 4096, 8192, 16384, 32768};
+const std::vector<std::int64_t> kDims = {64, 128};
 const std::vector<std::int64_t> kDensities = {10, 100};
 
-BENCHMARK(dense_attention)->ArgsProduct({kLengths})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(dense_attention, bf16, true)
+    ->ArgsProduct({kLengths, kDims})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(dense_attention, f32, false)
+    ->ArgsProduct({kLengths, kDims})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(block_sparse_attention, 64x32, BlockSize{64, 32})
     ->ArgsProduct({kLengths, kDensities})
     ->UseRealTime()
