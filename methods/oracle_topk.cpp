@@ -1,10 +1,8 @@
 // Oracle top-k: the tiles with the most true attention mass, per query block, up to a budget. It reads the exact
 // attention map first, so it bounds what a selection of this tile size and budget can reach; its time means nothing.
-#include "core/reference.h"
 #include "core/registry.h"
-#include "kernels/cpu/attention.h"
-#include "kernels/cpu/block_scores.h"
 #include "methods/budget.h"
+#include "methods/true_attention.h"
 
 namespace salebench {
 
@@ -30,25 +28,17 @@ class OracleTopk : public Method {
   }
   bool keeps_diagonal() const override { return local_ > 0; }
 
-  void select(const HostProblem& p, MaskView mask) const override {
-    const std::vector<double> mass = reference_block_mass(p, reference_attention(p).lse, mask.grid);
-    keep_heaviest({mass.begin(), mass.end()}, mask);
-  }
-
+  void select(const HostProblem& p, MaskView mask) const override { keep_heaviest(true_mass(p, mask.grid), mask); }
   void select_fast(const HostProblem& p, MaskView mask) const override {
-    AttentionResult exact(p.shape);
-    cpu::dense_attention(p, {{}, exact.lse});
-    keep_heaviest(cpu::block_mass(p, exact.lse, mask.grid), mask);
+    keep_heaviest(cpu::block_mass(p, fast_lse(p), mask.grid), mask);
   }
 
  private:
   /// mass is [heads, q_blocks, k_blocks].
   void keep_heaviest(const std::vector<float>& mass, MaskView mask) const {
-    const std::size_t k_blocks = mask.grid.k_blocks();
     for (int head = 0; head < mask.heads; ++head)
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
-        keep_best({&mass[(std::size_t(head) * mask.grid.q_blocks() + qb) * k_blocks], k_blocks}, budget_[head],
-                  {sink_, local_}, head, qb, mask);
+        keep_best(causal_tiles(mass, mask.grid, head, qb), budget_[head], {sink_, local_}, head, qb, mask);
   }
 };
 
