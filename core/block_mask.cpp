@@ -45,9 +45,11 @@ MaskCounts count_mask(ConstMaskView mask, int head, const RowSet& rows) {
     counts.causal_tiles += grid.causal_end(qb);
     for (int kb = 0; kb < grid.causal_end(qb); ++kb) {
       if (!mask.kept(head, qb, kb)) continue;
+      const std::int64_t executed = std::int64_t(members) * (grid.k_end(kb) - grid.k_begin(kb));
+      const bool all_visible = !grid.windowed(grid.q_begin(qb)) && grid.k_end(kb) <= grid.key_end(grid.q_begin(qb));
       ++counts.tiles;
-      counts.tokens += grid.tile_tokens(qb, kb, rows);
-      counts.executed_tokens += std::int64_t(members) * (grid.k_end(kb) - grid.k_begin(kb));
+      counts.tokens += all_visible ? executed : grid.tile_tokens(qb, kb, rows);
+      counts.executed_tokens += executed;
     }
   }
   return counts;
