@@ -74,6 +74,13 @@ MethodConfig read_method(const YamlDocument& document, const std::string& name, 
     config.axes.emplace_back(param.name(), std::move(values));
   }
   map.done();
+  for (const ParamValues& values : expand(config)) {
+    try {
+      make_method(name, values);
+    } catch (const ParamError& error) {
+      document.fail(node, key_path, fmt::format("with {}: {}", param_text(values), error.what()));
+    }
+  }
   return config;
 }
 
@@ -98,6 +105,20 @@ std::vector<MethodConfig> read_methods(const YamlDocument& document, const YamlM
 }
 
 }  // namespace
+
+std::vector<ParamValues> expand(const MethodConfig& config) {
+  std::vector<ParamValues> combinations = {{}};
+  for (const auto& [name, values] : config.axes) {
+    std::vector<ParamValues> longer;
+    for (const ParamValues& combination : combinations)
+      for (const std::string& value : values) {
+        longer.push_back(combination);
+        longer.back()[name] = value;
+      }
+    combinations = std::move(longer);
+  }
+  return combinations;
+}
 
 std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& map) {
   std::vector<DatasetConfig> configs;

@@ -35,6 +35,9 @@ struct MethodConfig {
   std::vector<std::pair<std::string, std::vector<std::string>>> axes;
 };
 
+/// All combinations of a method's axes, in the order written, the last axis fastest.
+std::vector<ParamValues> expand(const MethodConfig& config);
+
 struct SweepConfig {
   std::string path;  ///< of the config
   std::string text;  ///< the config, with overrides

@@ -56,20 +56,6 @@ std::string role_name(Role role) {
   return role == Role::oracle ? "oracle" : role == Role::baseline ? "baseline" : "method";
 }
 
-std::vector<ParamValues> expand(const MethodConfig& config) {
-  std::vector<ParamValues> combinations = {{}};
-  for (const auto& [name, values] : config.axes) {
-    std::vector<ParamValues> longer;
-    for (const ParamValues& combination : combinations)
-      for (const std::string& value : values) {
-        longer.push_back(combination);
-        longer.back()[name] = value;
-      }
-    combinations = std::move(longer);
-  }
-  return combinations;
-}
-
 std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datasets) {
   std::vector<CheckedView> views;
   for (const DatasetConfig& config : datasets) {

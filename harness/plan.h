@@ -54,9 +54,6 @@ struct CheckedView {
 /// The problems that a config selects, in order. Throws DataError.
 std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datasets);
 
-/// All combinations of a method's axes, in the order written, the last axis fastest.
-std::vector<ParamValues> expand(const MethodConfig& config);
-
 /// "method", "baseline" or "oracle".
 std::string role_name(Role role);
 

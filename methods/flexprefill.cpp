@@ -9,6 +9,8 @@
 // blocks before the diagonal, though its distances reach one block further.
 //
 // Deviations: float32 where they use bfloat16; ties go to the lower index; chunked prefill (q_len < kv_len).
+#include <fmt/format.h>
+
 #include <limits>
 
 #include "core/registry.h"
@@ -94,6 +96,8 @@ class Flexprefill : public Method {
   }
   void check(const Shape&, bool causal) const override {
     if (!causal) throw Unsupported("flexprefill is defined for causal attention only");
+    if (max_budget_ != 0 && max_budget_ < min_budget_)
+      throw Unsupported(fmt::format("max_budget {} is less than min_budget {}", max_budget_, min_budget_));
   }
   std::string remark(const Shape& shape) const override {
     return short_input(shape) ? "dense: one query, or no longer than the least budget" : "";

@@ -161,6 +161,8 @@ OVERRIDES = {
     "no such index": ("datasets.5.path=x", ["--set datasets.5.path", "list of 1"]),
     "no index": ("datasets.x.path=x", ["--set datasets.x.path", "'x'"]),
     "huge index": ("datasets.99999999999999999999.path=x", ["--set datasets.99999999999999999999.path"]),
+    "values that don't fit together": ("methods.delta={base: [dense, streaming], knob: 512}",
+                                       ["--set methods.delta", "with base=dense knob=512", "unknown parameter 'knob'"]),
     "below a value": ("run.x=1", ["--set run.x"]),
     "below a nested value": ("datasets.0.path.x=1", ["--set datasets.0.path.x"]),
 }
