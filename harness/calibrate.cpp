@@ -47,8 +47,9 @@ std::vector<MethodSetting> expand_settings(const SweepConfig& sweep) {
   return settings;
 }
 
-/// Copies of heads have the values of the first, so only one copy takes part.
-std::vector<CheckedView> without_copies(std::vector<CheckedView> views) {
+/// The problems of a config. Copies of heads have the values of the first, so only one copy takes part.
+std::vector<CheckedView> single_views(const std::vector<DatasetConfig>& datasets) {
+  std::vector<CheckedView> views = check_datasets(datasets);
   std::set<std::string> seen;
   std::erase_if(views, [&](const CheckedView& v) {
     return !seen.insert(v.dataset + " " + v.problem.id + " " + v.truth_fingerprint).second;
@@ -57,14 +58,15 @@ std::vector<CheckedView> without_copies(std::vector<CheckedView> views) {
   return views;
 }
 
-/// The groups of one calibration; they refer to its config.
-std::vector<GroupPlan> plan_groups(const CalibrateConfig& config) {
+/// The groups of one calibration; they refer to its config. The problems are those to fit to and those held out.
+std::vector<GroupPlan> plan_groups(const CalibrateConfig& config, const std::vector<CheckedView>& fitted,
+                                   const std::vector<CheckedView>& held_out) {
   std::vector<GroupPlan> groups;
   const bool global = config.scope == "global";
   const auto group_of = [&](const CheckedView& view) {
     return std::ranges::find(groups, global ? "all problems" : view.problem.id, &GroupPlan::id);
   };
-  for (const CheckedView& view : without_copies(check_datasets(config.sweep.datasets))) {
+  for (const CheckedView& view : fitted) {
     const auto found = group_of(view);
     if (found == groups.end()) {
       groups.push_back({&config, global ? "all problems" : view.problem.id, {view}, {}});
@@ -77,7 +79,7 @@ std::vector<GroupPlan> plan_groups(const CalibrateConfig& config) {
                       view.problem.id, heads, found->fitted.front().dataset, view.shape.q_heads, view.dataset));
     found->fitted.push_back(view);
   }
-  for (const CheckedView& view : without_copies(check_datasets(config.held_out))) {
+  for (const CheckedView& view : held_out) {
     const auto found = group_of(view);
     if (found == groups.end() || (!global && found->fitted.front().shape.q_heads != view.shape.q_heads))
       throw UsageError(fmt::format("held-out problem '{}' of {}: no problem of that id and {} heads is calibrated",
@@ -184,8 +186,10 @@ class Calibration {
       fmt::print(stderr, "interrupted; what is finished is in {}\n", folder_);
       return kInterrupted;
     }
-    fmt::print(stderr, "{}/calibration.h5: {} rows; `salebench run {}/run.yaml` measures the values\n", folder_,
-               records_.size(), folder_);
+    fmt::print(stderr, "{}/calibration.h5: {} rows{}\n", folder_, records_.size(),
+               std::filesystem::exists(folder_ + "/run.yaml")
+                   ? fmt::format("; `salebench run {}/run.yaml` measures the values", folder_)
+                   : "; no run.yaml, as there are no values to measure");
     return exit_code_of(records_);
   }
 
@@ -223,6 +227,7 @@ void make_folder(const std::string& folder, bool force) {
         fmt::format("{} exists: --force writes over its calibration; or choose another folder with -o", folder));
   std::filesystem::create_directories(folder, error);
   if (error) throw WriteError(fmt::format("cannot make {}: {}", folder, error.message()));
+  std::filesystem::remove(folder + "/run.yaml", error);  // that of an earlier calibration would measure other values
 }
 
 }  // namespace
@@ -233,8 +238,10 @@ ExitCode run_calibration(const CalibrateOptions& options) {
   const CalibrateConfig& config = configs.front();
   omp_set_num_threads(config.sweep.threads > 0 ? config.sweep.threads : omp_get_num_procs());
   const std::vector<MethodSetting> settings = expand_settings(config.sweep);
+  const std::vector<CheckedView> fitted = single_views(config.sweep.datasets), held_out = single_views(config.held_out);
   std::vector<GroupPlan> groups;
-  for (const CalibrateConfig& each : configs) std::ranges::copy(plan_groups(each), std::back_inserter(groups));
+  for (const CalibrateConfig& each : configs)
+    std::ranges::copy(plan_groups(each, fitted, held_out), std::back_inserter(groups));
   int total = 0;
   for (const GroupPlan& group : groups)
     for (const MethodSetting& setting : settings) {

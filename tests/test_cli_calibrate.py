@@ -243,6 +243,10 @@ def test_options(box):
     box.run("calibrate", path, "--only", "none*", code=4)
     box.fails(2, "calibrate", path, "-o", "cal", says=["--force"])
     assert len(calibrate(box, path, "--force", "--only", "sale*")) == 2 * 2 * 3
+    assert box.path("cal/run.yaml").exists()
+    fruitless = config(box, {"block_topk": {}}, {"rel_l2": 0.1}, name="fruitless.yaml", search="paper")
+    assert "no run.yaml" in box.run("calibrate", fruitless, "-o", "cal", "--force", code=4).stderr
+    assert not box.path("cal/run.yaml").exists()
 
 
 def test_methods_that_break_cost_only_their_rows(box):
