@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -77,11 +77,15 @@ def load(path: str | Path) -> Run:
         attributes = dict(file.attrs)
         if attributes.get("format") != FORMAT:
             raise ValueError(f"{path} is not a result file of salebench")
-        if int(attributes["format_version"]) > FORMAT_VERSION:
-            raise ValueError(f"{path} has format version {attributes['format_version']}, newer than {FORMAT_VERSION}")
+        _check_version(path, attributes)
         frames = {name: _frame(file[name]) for name in ("cells", "heads", "samples", "problems")}
     texts = {name: str(attributes.get(name, "")) for name in ("run", "created_utc", "argv", "config_yaml", "note")}
     return Run(path=path, **frames, **texts, provenance=json.loads(attributes.get("provenance") or "{}"))
+
+
+def _check_version(path: Path, attributes: Mapping) -> None:
+    if int(attributes["format_version"]) > FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {attributes['format_version']}, newer than {FORMAT_VERSION}")
 
 
 def _frame(group: h5py.Group) -> pd.DataFrame:
@@ -99,6 +103,7 @@ def calibration(path: str | Path) -> pd.DataFrame:
     with h5py.File(path) as file:
         if file.attrs.get("format") != "salebench.calibration":
             raise ValueError(f"{path} is not a calibration of salebench")
+        _check_version(path, file.attrs)
         return _frame(file["calibration"])
 
 
