@@ -58,7 +58,8 @@ class Method {
   /// Untimed work before the first select, such as reading a file. `id` names the problem in its capture. Throws
   /// Unsupported for a problem this method does not cover.
   virtual void prepare(const HostProblem& /*problem*/, const std::string& /*id*/) {}
-  /// False for a mask that comes from elsewhere: select then only copies it, and is not timed.
+  /// False where selecting is no part of the method's work, so that it is not timed: the mask comes from elsewhere and
+  /// is only copied, or attend() finds it on its way and select() only says which it is.
   virtual bool has_selection() const { return true; }
 
   /// Sets the kept tiles of an empty mask: the plain definition, which reads like the paper.

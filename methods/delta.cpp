@@ -1,8 +1,9 @@
 // Delta Attention (arXiv 2505.11254): a correction on top of any sparse attention. The first row of every `stride` rows
 // is computed again over all its keys; what that changes, dense - sparse, is added to all rows of its stride. The last
 // rows, at least max(128, stride), are dense. The mask, and with it the recall, is that of the base.
-// Defaults: stride 64 over a window; the authors' window is base_params "sink=1024 local=2048".
-// Deviations from github.com/jeffwillette/delta-attention: none in the arithmetic. As there, the base also computes the
+// Defaults: stride 64, the authors', over a smaller window than theirs, which is base_params "sink=1024 local=2048".
+// Deviations from github.com/jeffwillette/delta-attention: none in the arithmetic, but theirs takes strides that divide
+// 128 or exceed it; for others, the dense rows begin at a multiple of the stride. As there, the base also computes the
 // rows that are computed again, and the density counts such pairs twice.
 #include <fmt/format.h>
 
@@ -67,10 +68,10 @@ class Delta : public Method {
   About about() const override {
     return {
         "Delta Attention (arXiv 2505.11254), github.com/jeffwillette/delta-attention b1b2f77",
-        "that of the base, and dense attention of every 64th row",
+        "that of the base, and dense attention of the first row of each stride",
         "the tiles of the base; dense - sparse of a stride's first row is added to its rows, the last rows are dense",
-        "any base in place of the authors' two (sliding window, HiP); a pair that the base and the correction compute "
-        "counts twice"};
+        "any base in place of the authors' two (sliding window, HiP), by default a smaller window than their sink=1024 "
+        "local=2048; a pair that the base and the correction compute counts twice"};
   }
 
   void check(const Shape& shape, bool causal) const override {
@@ -146,7 +147,8 @@ class Delta : public Method {
     } catch (const ParamError& error) {
       throw ParamError(fmt::format("base: {}", error.what()));
     }
-    if (!base->has_selection()) throw ParamError(fmt::format("base: {} reads its mask from a file", base_name_));
+    if (!base->has_selection())
+      throw ParamError(fmt::format("base: {} has no selection of its own to correct", base_name_));
     try {
       base = make_method(base_name_, parse_values(base_text_));
     } catch (const ParamError& error) {

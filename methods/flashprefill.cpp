@@ -24,7 +24,7 @@ class FlashPrefill : public Method {
 
  public:
   Params params() override {
-    return {{"alpha", "share of the row's largest tile energy that keeps a tile", 0.0, 1.0, &alpha_},
+    return {{"alpha", "share of its query block's largest tile energy that keeps a tile", 0.0, 1.0, &alpha_},
             calibration_file("alphas", &alpha_),
             {"sink", "leading key blocks always kept", 0, 1024, &sink_},
             {"window", "latest key blocks always kept, the diagonal included", 1, 1024, &window_},
@@ -34,7 +34,8 @@ class FlashPrefill : public Method {
   About about() const override {
     return {"FlashPrefill v1 (arXiv 2603.06199), authors' code at 74e42f3",
             "every query row against the mean key of each block",
-            "tiles whose energy reaches a share of the row's largest, sink and window blocks, the last query blocks",
+            "tiles whose energy reaches a share of the query block's largest, sink and window blocks, the last query "
+            "blocks",
             "float32 mean keys; rows past the end take no part; chunked prefill"};
   }
   void check(const Shape&, bool causal) const override {

@@ -1,6 +1,8 @@
 // MoBA's gate (arXiv 2502.13189), training-free: each query token keeps its own key block and, of the blocks before it,
 // those whose mean key has the largest product with the query, topk blocks in all.
 //   gate(i, c) = q_i . mean of K block c, unscaled; own block +inf, later ones -inf.
+// Defaults: those of the paper's scaling experiments, at 8K; for long contexts the authors' example has blocks of 4096
+// and topk 12.
 // Deviations: models are trained with this gate, which is put here on models that were not; means are over RoPE'd keys
 // in float32; of equal gates the lower block wins.
 #include "core/registry.h"
@@ -21,9 +23,11 @@ class Moba : public Method {
   }
   BlockSize block() const override { return {1, keys_}; }
   About about() const override {
-    return {"MoBA (arXiv 2502.13189), authors' code at 61e456b", "each query . mean key of a block",
-            "a query's own block and its best earlier ones, topk in all, token by token",
-            "training-free: on models that were not trained with it"};
+    return {
+        "MoBA (arXiv 2502.13189), authors' code at 61e456b", "each query . mean key of a block",
+        "a query's own block and its best earlier ones, topk in all, token by token",
+        "training-free: on models that were not trained with it; defaults of the paper's scaling experiments at 8K, "
+        "where the code's example has blocks of 4096 and topk 12"};
   }
 
   void check(const Shape&, bool causal) const override {

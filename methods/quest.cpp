@@ -2,8 +2,9 @@
 // between its channel-wise minimum and maximum:
 //   U(q, page) = sum_d max(q_d min_d, q_d max_d) = relu(q) . max - relu(-q) . min
 // The bounds of a query block's 64 rows are reduced to their maximum or mean, and the best pages kept up to a budget.
-// Deviations: Quest selects for one decoding query, and runs prefill dense; here the rows of a block share their pages,
-// pages on the diagonal are kept inside the budget, and a budget is a share of causal pages instead of a token count.
+// Deviations: Quest selects for one decoding query, and runs prefill and the first two layers dense; here the rows of a
+// block share their pages, in any layer, pages on the diagonal are kept inside the budget, and a budget is a share of
+// causal pages instead of a token count of at least 3 pages.
 #include <limits>
 
 #include "core/registry.h"
@@ -53,8 +54,8 @@ class Quest : public Method {
         "Quest (arXiv 2406.10774), authors' code at 01c1623, in a prefill form",
         "each query against the channel-wise minimum and maximum of a page's keys, reduced over 64 rows",
         "the best pages of each query block, up to a share of its causal pages, the diagonal inside",
-        "64 query rows share their pages where Quest selects for one decoding query and runs prefill dense; no least "
-        "number of pages"};
+        "64 query rows share their pages where Quest selects for one decoding query and runs prefill and the first two "
+        "layers dense; a share of causal pages instead of a token count of at least 3 pages"};
   }
 
   void select(const HostProblem& p, MaskView mask) const override {

@@ -1,5 +1,6 @@
 // StreamingLLM (arXiv 2309.17453) as a prefill pattern: the first `sink` tokens and the latest `local` ones,
 // token-exact. Key j of the query at position i is kept iff j < sink or i - j < local.
+// Defaults: two tiles of sink tokens and 1024 local ones, for prefill; the authors decode with 4 and 2000.
 #include "core/registry.h"
 #include "methods/window_tiles.h"
 
@@ -15,9 +16,10 @@ class Streaming : public Method {
             {"local", "latest tokens kept, a row's own included", 1, 1 << 20, &local_}};
   }
   About about() const override {
-    return {"StreamingLLM (arXiv 2309.17453)", "none",
-            "the first `sink` and the latest `local` tokens, exact to the token",
-            "a prefill mask over the captured positions, not a cache that re-indexes them"};
+    return {
+        "StreamingLLM (arXiv 2309.17453)", "none", "the first `sink` and the latest `local` tokens, exact to the token",
+        "a prefill mask over the captured positions, not a cache that re-indexes them; the authors' sizes are sink 4 "
+        "and local 2000"};
   }
   BlockSize block() const override { return {64, 64}; }
   std::optional<Window> window() const override { return Window{sink_, int(local_.value)}; }
