@@ -4,6 +4,7 @@
 
 #include "core/registry.h"
 #include "harness/list.h"
+#include "harness/plan.h"
 
 namespace salebench {
 namespace {
@@ -20,7 +21,6 @@ json param_json(const Param& p) {
 }
 
 json method_json(const MethodInfo& info) {
-  static constexpr const char* kRoles[] = {"method", "baseline", "oracle"};
   const auto method = info.make();
   json params = json::array();
   for (const Param& p : method->params()) params.push_back(param_json(p));
@@ -29,7 +29,7 @@ json method_json(const MethodInfo& info) {
   return {{"name", info.name},
           {"version", info.version},
           {"summary", info.summary},
-          {"role", kRoles[int(method->role())]},
+          {"role", role_name(method->role())},
           {"params", params},
           {"block", fmt::format("{}x{}", block.q, block.k)},
           {"token_exact", method->window().has_value()},
