@@ -100,3 +100,12 @@ def test_notebook_without_oracles_or_held_out_rows(tmp_path):
     folder = write(tmp_path / "c", rows)
     render(folder)
     assert "No oracle was calibrated" in page(folder)
+
+
+def test_bounds_are_those_of_the_same_scope(tmp_path):
+    """An oracle whose heads share a value may be sparser on a head than the target allows it alone."""
+    rows = calibration_rows()
+    shared = rows[rows.role == "oracle"].assign(scope="layer", fit_density=0.1)
+    folder = write(tmp_path / "c", pd.concat([rows, shared], ignore_index=True))
+    render(folder)
+    assert f"{0.78 / 0.58:.2f} ({0.78 / 0.58:.2f})" in page(folder)
