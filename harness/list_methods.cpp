@@ -75,7 +75,8 @@ std::string markdown_section(const json& m) {
   const json& about = m["about"];
   std::string text = fmt::format("\n### {}\n\n{}. Version {}.\n\n- Source: {}.\n", text_of(m["name"]),
                                  text_of(m["summary"]), m["version"].get<int>(), text_of(about["source"]));
-  if (about["deviations"] != "") text += fmt::format("- Deviations: {}.\n", text_of(about["deviations"]));
+  if (const std::string deviations = text_of(about["deviations"]); !deviations.empty())
+    text += fmt::format("- Deviations: {}.\n", deviations);
   if (m["params"].empty()) return text + "- No parameters.\n";
   text += "\n| parameter | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
   for (const json& p : m["params"])
