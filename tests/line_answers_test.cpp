@@ -24,11 +24,7 @@ class LineAnswers : public testing::TestWithParam<Answer> {};
 
 TEST_P(LineAnswers, AreThoseOfTheAuthorsCode) {
   const Answer& answer = GetParam();
-  const ProblemAccuracy a = sample_accuracy(select_mask(sample_problem(), answer.method, answer.values));
-  double density = 0, recall = 0;
-  for (const Accuracy& head : a.heads) density += head.density / 3, recall += head.recall_mean / 3;
-  EXPECT_NEAR(density, answer.density, 0.003 * answer.density);
-  EXPECT_NEAR(recall, answer.recall, 5e-4);
+  expect_figures(answer.method, answer.values, answer.density, answer.recall);
 }
 
 INSTANTIATE_TEST_SUITE_P(

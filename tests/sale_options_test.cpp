@@ -5,42 +5,14 @@
 
 #include "core/fp8.h"
 #include "core/reference.h"
-#include "core/registry.h"
 #include "kernels/cpu/simd.h"
 #include "methods/sale_geometry.h"
 #include "methods/sale_rotation.h"
+#include "tests/masks.h"
 #include "tests/problems.h"
 
 namespace salebench {
 namespace {
-
-BlockMask select(const std::string& name, const ProblemTensors& p, const ParamValues& values, bool fast = true) {
-  const auto method = make_method(name, values);
-  BlockMask mask(grid_of(*method, p.view()), p.shape.q_heads);
-  if (fast)
-    method->select_fast(p.view(), mask.view());
-  else
-    method->select(p.view(), mask.view());
-  return mask;
-}
-
-int difference(const BlockMask& a, const BlockMask& b) {
-  int different = 0;
-  for (std::size_t i = 0; i < a.bits().size(); ++i) different += std::popcount(a.bits()[i] ^ b.bits()[i]);
-  return different;
-}
-
-bool contains(const BlockMask& larger, const BlockMask& smaller) {
-  for (std::size_t i = 0; i < larger.bits().size(); ++i)
-    if (smaller.bits()[i] & ~larger.bits()[i]) return false;
-  return true;
-}
-
-std::int64_t tiles(const BlockMask& mask) {
-  std::int64_t sum = 0;
-  for (int head = 0; head < mask.view().heads; ++head) sum += count_mask(mask.view(), head).tiles;
-  return sum;
-}
 
 const Shape kShape{2, 1, 1500, 1500, 64};
 const std::vector<Shape> kShapes = {kShape, {3, 1, 300, 1999, 128}, {2, 2, 1111, 1111, 80}};

@@ -2,34 +2,12 @@
 #include <gtest/gtest.h>
 
 #include "core/reference.h"
-#include "core/registry.h"
 #include "kernels/cpu/simd.h"
+#include "tests/masks.h"
 #include "tests/problems.h"
 
 namespace salebench {
 namespace {
-
-BlockMask select(const std::string& name, const ProblemTensors& p, const ParamValues& values, bool fast = true) {
-  const auto method = make_method(name, values);
-  BlockMask mask(grid_of(*method, p.view()), p.shape.q_heads);
-  if (fast)
-    method->select_fast(p.view(), mask.view());
-  else
-    method->select(p.view(), mask.view());
-  return mask;
-}
-
-int difference(const BlockMask& a, const BlockMask& b) {
-  int different = 0;
-  for (std::size_t i = 0; i < a.bits().size(); ++i) different += std::popcount(a.bits()[i] ^ b.bits()[i]);
-  return different;
-}
-
-std::int64_t tiles(const BlockMask& mask) {
-  std::int64_t sum = 0;
-  for (int head = 0; head < mask.view().heads; ++head) sum += count_mask(mask.view(), head).tiles;
-  return sum;
-}
 
 const Shape kShape{2, 1, 1500, 1500, 64};
 const ParamValues kNothingReduced = {{"row_pool", "1"}, {"key_pool", "1"}, {"score", "max"}};

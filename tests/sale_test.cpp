@@ -2,32 +2,14 @@
 #include <gtest/gtest.h>
 
 #include "core/reference.h"
-#include "core/registry.h"
+#include "tests/masks.h"
 #include "tests/problems.h"
 
 namespace salebench {
 namespace {
 
 BlockMask select(const ProblemTensors& p, const ParamValues& values, bool fast = true) {
-  const auto method = make_method("sale", values);
-  BlockMask mask(grid_of(*method, p.view()), p.shape.q_heads);
-  if (fast)
-    method->select_fast(p.view(), mask.view());
-  else
-    method->select(p.view(), mask.view());
-  return mask;
-}
-
-bool contains(const BlockMask& larger, const BlockMask& smaller) {
-  for (std::size_t i = 0; i < larger.bits().size(); ++i)
-    if (smaller.bits()[i] & ~larger.bits()[i]) return false;
-  return true;
-}
-
-std::int64_t tiles(const BlockMask& mask) {
-  std::int64_t sum = 0;
-  for (int head = 0; head < mask.view().heads; ++head) sum += count_mask(mask.view(), head).tiles;
-  return sum;
+  return select("sale", p, values, fast);
 }
 
 const std::vector<std::string> kBits = {"4", "8", "16"};

@@ -1,6 +1,8 @@
 // The bundled capture for tests that pin figures: a problem, a method's mask on it, and the mask's accuracy.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <string>
 
 #include "core/metrics.h"
@@ -34,6 +36,19 @@ inline ProblemAccuracy sample_accuracy(const BlockMask& mask) {
   AttentionResult result(p.shape);
   cpu::block_sparse_attention(p.view(), mask.view(), result.view());
   return measure_accuracy(p.shape, truth, mask.view(), result.output, result.lse);
+}
+
+/// Expects these means over the heads, of a method's mask of sample_problem(): density within 0.3 %, recall within
+/// 5e-4.
+inline void expect_figures(const std::string& name, const ParamValues& values, double density, double recall) {
+  const ProblemAccuracy a = sample_accuracy(select_mask(sample_problem(), name, values));
+  double mean_density = 0, mean_recall = 0;
+  for (const Accuracy& head : a.heads) {
+    mean_density += head.density / double(a.heads.size());
+    mean_recall += head.recall_mean / double(a.heads.size());
+  }
+  EXPECT_NEAR(mean_density, density, 0.003 * density);
+  EXPECT_NEAR(mean_recall, recall, 5e-4);
 }
 
 }  // namespace salebench

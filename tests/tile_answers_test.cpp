@@ -14,18 +14,6 @@
 namespace salebench {
 namespace {
 
-/// Mean over heads of density and recall, against the authors' masks.
-void expect_figures(const std::string& name, const ParamValues& values, double density, double recall) {
-  const ProblemAccuracy a = sample_accuracy(select_mask(sample_problem(), name, values));
-  double mean_density = 0, mean_recall = 0;
-  for (const Accuracy& head : a.heads) {
-    mean_density += head.density / double(a.heads.size());
-    mean_recall += head.recall_mean / double(a.heads.size());
-  }
-  EXPECT_NEAR(mean_density, density, 0.003 * density);
-  EXPECT_NEAR(mean_recall, recall, 5e-4);
-}
-
 TEST(TileAnswers, SpargeCdf) {
   expect_figures("sparge", {{"mode", "cdf"}, {"simthreshd1", "0.1"}, {"budget", "0.9"}}, 0.2544, 0.5573);
 }
