@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -11,6 +12,14 @@
 #include "core/status.h"
 
 namespace salebench {
+
+namespace cuda {
+class DeviceMethod;
+struct DeviceInputs;
+}  // namespace cuda
+
+/// Where attention runs.
+enum class Backend { cpu, cuda };
 
 /// What a method is in a comparison. An oracle looks at the true attention: a bound for others, never a competitor.
 enum class Role { method, baseline, oracle };
@@ -52,6 +61,9 @@ class Method {
 
   /// Throws Unsupported with the reason for a problem this method does not cover.
   virtual void check(const Shape& /*shape*/, bool /*causal*/) const {}
+  /// Throws Unsupported with the reason for a backend that the method, as it is parametrised, does not run on. Default:
+  /// it runs on the CPU only.
+  virtual void check_backend(Backend backend) const;
   /// What the reader of a result must know about this shape, such as "short input: dense"; mostly empty.
   virtual std::string remark(const Shape& /*shape*/) const { return {}; }
 
@@ -66,6 +78,10 @@ class Method {
   virtual void select(const HostProblem& problem, MaskView mask) const = 0;
   /// The tuned selection, which is what gets timed; the same mask as select() but for near-ties.
   virtual void select_fast(const HostProblem& problem, MaskView mask) const { select(problem, mask); }
+
+  /// The method bound to a problem in device memory (kernels/cuda/device_method.h), after prepare(), on a backend that
+  /// check_backend() allows. Whatever it selects must be what select() does but for near-ties.
+  virtual std::unique_ptr<cuda::DeviceMethod> on_device(const cuda::DeviceInputs& inputs) const;
 
   /// Seed for methods that draw random numbers; the same seed gives the same mask.
   void set_seed(std::uint64_t seed) { seed_ = seed; }

@@ -10,20 +10,6 @@
 namespace salebench {
 namespace {
 
-/// Sums from which the error metrics of one head or of a problem follow.
-struct ErrorSums {
-  double difference_squared = 0, exact_squared = 0, absolute = 0, max_abs = 0, cos_min = 1;
-
-  void add(const ErrorSums& other) {
-    difference_squared += other.difference_squared;
-    exact_squared += other.exact_squared;
-    absolute += other.absolute;
-    max_abs = std::max(max_abs, other.max_abs);
-    cos_min = std::min(cos_min, other.cos_min);
-  }
-  double rel_l2() const { return difference_squared == 0 ? 0 : std::sqrt(difference_squared / exact_squared); }
-};
-
 ErrorSums row_errors(const float* got, const float* exact, int dim) {
   ErrorSums sums;
   double dot = 0, got_squared = 0;
@@ -63,45 +49,62 @@ void set_errors(Accuracy& a, const ErrorSums& sums, double rows) {
 
 }  // namespace
 
+void ErrorSums::add(const ErrorSums& other) {
+  difference_squared += other.difference_squared;
+  exact_squared += other.exact_squared;
+  absolute += other.absolute;
+  max_abs = std::max(max_abs, other.max_abs);
+  cos_min = std::min(cos_min, other.cos_min);
+}
+
+double ErrorSums::rel_l2() const {
+  return difference_squared == 0 ? 0 : std::sqrt(difference_squared / exact_squared);
+}
+
+ProblemAccuracy accuracy_of(const std::vector<HeadSums>& heads, int head_dim) {
+  ProblemAccuracy result;
+  std::vector<double> every_recall;
+  ErrorSums every_error;
+  MaskCounts every_count;
+  for (const HeadSums& sums : heads) {
+    Accuracy& a = result.heads.emplace_back();
+    set_recall(a, sums.recall);
+    set_counts(a, sums.counts, head_dim);
+    set_errors(a, sums.errors, double(sums.recall.size()));
+    result.rel_l2_worst = std::max(result.rel_l2_worst, a.rel_l2);
+    every_recall.insert(every_recall.end(), sums.recall.begin(), sums.recall.end());
+    every_error.add(sums.errors);
+    every_count.add(sums.counts);
+  }
+  set_recall(result.overall, every_recall);
+  set_counts(result.overall, every_count, head_dim);
+  set_errors(result.overall, every_error, double(every_recall.size()));
+  return result;
+}
+
 ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
                                  std::span<const float> output, std::span<const float> kept_lse,
                                  std::int64_t extra_pairs, const RowSet& rows) {
-  ProblemAccuracy result;
-  result.heads.resize(shape.q_heads);
   std::vector<std::size_t> scored;  // places in the truth
   for (std::size_t i = 0; i < truth.rows.size(); ++i)
     if (rows.contains(truth.rows[i])) scored.push_back(i);
   if (scored.empty()) throw std::invalid_argument("the truth has none of the rows to be scored");
   const double extra = double(extra_pairs) * double(mask.grid.dense_tokens(rows)) / double(mask.grid.dense_tokens());
-  std::vector<double> every_recall;
-  ErrorSums every_error;
-  MaskCounts every_count;
+  std::vector<HeadSums> heads(shape.q_heads);
   for (int head = 0; head < shape.q_heads; ++head) {
-    std::vector<double> recall;
-    recall.reserve(scored.size());
-    ErrorSums error;
+    HeadSums& sums = heads[head];
+    sums.recall.reserve(scored.size());
     for (const std::size_t i : scored) {
       const std::size_t row = std::size_t(head) * shape.q_len + truth.rows[i];
       const std::size_t exact = std::size_t(head) * truth.rows.size() + i;
       // Rounding of the float32 log-sum-exp may put a full row a hair above one.
-      recall.push_back(std::min(1.0, std::exp(kept_lse[row] - truth.lse[exact])));
-      error.add(row_errors(&output[row * shape.head_dim], &truth.output[exact * shape.head_dim], shape.head_dim));
+      sums.recall.push_back(std::min(1.0, std::exp(kept_lse[row] - truth.lse[exact])));
+      sums.errors.add(row_errors(&output[row * shape.head_dim], &truth.output[exact * shape.head_dim], shape.head_dim));
     }
-    Accuracy& a = result.heads[head];
-    MaskCounts counts = count_mask(mask, head, rows);
-    counts.tokens += std::llround(extra), counts.executed_tokens += std::llround(extra);
-    set_recall(a, recall);
-    set_counts(a, counts, shape.head_dim);
-    set_errors(a, error, double(scored.size()));
-    result.rel_l2_worst = std::max(result.rel_l2_worst, a.rel_l2);
-    every_recall.insert(every_recall.end(), recall.begin(), recall.end());
-    every_error.add(error);
-    every_count.add(counts);
+    sums.counts = count_mask(mask, head, rows);
+    sums.counts.tokens += std::llround(extra), sums.counts.executed_tokens += std::llround(extra);
   }
-  set_recall(result.overall, every_recall);
-  set_counts(result.overall, every_count, shape.head_dim);
-  set_errors(result.overall, every_error, double(scored.size()) * shape.q_heads);
-  return result;
+  return accuracy_of(heads, shape.head_dim);
 }
 
 }  // namespace salebench

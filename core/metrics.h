@@ -31,6 +31,28 @@ struct ProblemAccuracy {
   double rel_l2_worst = 0;  ///< the largest rel_l2 of a head
 };
 
+/// Sums over the scored rows of one head, or of several, from which the errors follow.
+struct ErrorSums {
+  double difference_squared = 0;  ///< sum of (o - o*)^2
+  double exact_squared = 0;       ///< sum of o*^2
+  double absolute = 0;            ///< sum of |o - o*|
+  double max_abs = 0;             ///< largest |o - o*|
+  double cos_min = 1;             ///< smallest cosine of a row with the exact one
+
+  void add(const ErrorSums& other);
+  double rel_l2() const;
+};
+
+/// What is summed up of one head.
+struct HeadSums {
+  MaskCounts counts;
+  ErrorSums errors;
+  std::vector<double> recall;  ///< of each scored row
+};
+
+/// The figures that follow from the sums of all heads.
+ProblemAccuracy accuracy_of(const std::vector<HeadSums>& heads, int head_dim);
+
 /// `output` is [q_heads, q_len, head_dim]. `kept_lse` [q_heads, q_len] is the log-sum-exp over the kept keys, from
 /// exact logits: recall of a row is exp(kept_lse - exact lse), which equals its definition without a second pass.
 /// `extra_pairs` (query, key) pairs a head, computed outside the mask, count in the density and the FLOPs. Every figure

@@ -31,6 +31,10 @@ struct Knob {
   std::vector<double> of_head{};     ///< [q_heads], read from the file before prepare(); empty: `value` for all
 
   double operator[](int head) const { return of_head.empty() ? value : of_head[std::size_t(head)]; }
+  /// One value a head.
+  std::vector<double> values(int heads) const {
+    return of_head.empty() ? std::vector<double>(std::size_t(heads), value) : of_head;
+  }
 };
 
 /// One parameter: a name, a help line, what is allowed, and the variable it sets. The variable's value at declaration

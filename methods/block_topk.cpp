@@ -7,6 +7,7 @@
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
 #include "methods/budget.h"
+#include "methods/on_device.h"
 #include "methods/pooled_map.h"
 
 namespace salebench {
@@ -38,6 +39,14 @@ class BlockTopk : public Method {
             "the best tiles of each query block, or by softmax over causal tiles of the head, up to a share of the "
             "causal tiles",
             "the budget is a share of causal tiles, not of the whole row width; sink and diagonal are inside it"};
+  }
+
+  void check_backend(Backend backend) const override {
+    if (backend == Backend::cuda && (pool_ != "mean" || scope_ != "row"))
+      throw Unsupported("its CUDA kernels have pool: mean and scope: row only");
+  }
+  BoundMethod on_device(const cuda::DeviceInputs& in) const override {
+    return block_topk_on_device(budget_.values(in.problem.shape.q_heads), {sink_, local_}, in);
   }
 
   void select(const HostProblem& p, MaskView mask) const override {

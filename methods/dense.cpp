@@ -3,16 +3,22 @@
 #include "core/registry.h"
 #include "kernels/cpu/attention.h"
 #include "methods/budget.h"
+#include "methods/on_device.h"
 #include "methods/sage_attend.h"
 
 namespace salebench {
 
 class Dense : public Method {
   std::string attend_ = "exact";
+  std::string kernel_ = "ours";
 
  public:
   Params params() override {
-    return {{"attend", "exact, or SageAttention's int8 Q and K", {"exact", "sage"}, &attend_}};
+    return {{"attend", "exact, or SageAttention's int8 Q and K", {"exact", "sage"}, &attend_},
+            {"kernel",
+             "whose kernel; on backend cuda also those of others, where they are built in (salebench info)",
+             {"ours", "cudnn", "flashinfer", "fa3"},
+             &kernel_}};
   }
   About about() const override {
     return {"exact softmax attention; SageAttention (arXiv 2410.02367) with attend: sage", "none", "every causal tile",
@@ -22,7 +28,13 @@ class Dense : public Method {
   Role role() const override { return Role::baseline; }
   bool exact_attend() const override { return attend_ == "exact"; }
 
+  void check_backend(Backend backend) const override {
+    if (backend == Backend::cpu && kernel_ != "ours") throw Unsupported("kernel " + kernel_ + " is for backend cuda");
+    if (backend == Backend::cuda && attend_ != "exact") throw Unsupported("attend: sage has no CUDA kernel");
+  }
+
   void select(const HostProblem&, MaskView mask) const override { keep_causal(mask); }
+  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return dense_on_device(kernel_, in); }
 
   void attend(const HostProblem& problem, ConstMaskView, AttentionView out) const override {
     if (attend_ == "sage")

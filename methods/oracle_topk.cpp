@@ -2,6 +2,7 @@
 // attention map first, so it bounds what a selection of this tile size and budget can reach; its time means nothing.
 #include "core/registry.h"
 #include "methods/budget.h"
+#include "methods/on_device.h"
 #include "methods/true_attention.h"
 
 namespace salebench {
@@ -27,6 +28,10 @@ class OracleTopk : public Method {
             "the heaviest tiles of each query block, up to a share of its causal tiles", ""};
   }
   bool keeps_diagonal() const override { return local_ > 0; }
+  void check_backend(Backend) const override {}
+  BoundMethod on_device(const cuda::DeviceInputs& in) const override {
+    return oracle_topk_on_device(budget_.values(in.problem.shape.q_heads), {sink_, local_}, in);
+  }
 
   void select(const HostProblem& p, MaskView mask) const override { keep_heaviest(true_mass(p, mask.grid), mask); }
   void select_fast(const HostProblem& p, MaskView mask) const override {

@@ -15,6 +15,7 @@
 #include "core/registry.h"
 #include "kernels/cpu/attention.h"
 #include "methods/budget.h"
+#include "methods/on_device.h"
 #include "methods/sage_attend.h"
 #include "methods/sale_estimate.h"
 #include "methods/sale_geometry.h"
@@ -67,6 +68,13 @@ class Sale : public Method {
   void check(const Shape&, bool causal) const override {
     if (!causal) throw Unsupported("sale is defined for causal attention only");
   }
+  void check_backend(Backend backend) const override {
+    if (backend == Backend::cpu) return;
+    if (bits_ == "fp8") throw Unsupported("bits: fp8 has no CUDA kernel");
+    if (scales_ != "thread") throw Unsupported("scales: token has no CUDA kernel");
+    if (reference_ != "fixed") throw Unsupported("reference: running has no CUDA kernel");
+    if (attend_ != "exact") throw Unsupported("attend: sage has no CUDA kernel");
+  }
   std::string remark(const Shape& shape) const override {
     return sale::short_input(shape)                                                 ? "dense: at most 1024 tokens"
            : threshold_.of_head.empty() && threshold_.value < sale::kDenseThreshold ? "dense: threshold below 1e-5"
@@ -110,6 +118,20 @@ class Sale : public Method {
     if (bits_ == "fp8") return scan_fp8(p, middle, limit, mask, running);
     const int levels = bits_ == "4" ? 7 : 127;
     cpu::scan_codes(p.shape, cpu::quantize(p, levels, smooth_ == "qk", groups()), middle, limit, mask, running);
+  }
+
+  BoundMethod on_device(const cuda::DeviceInputs& in) const override {
+    const Shape& shape = in.problem.shape;
+    std::vector<float> log_thresholds;
+    for (int head = 0; head < shape.q_heads; ++head)
+      log_thresholds.push_back(dense_head(head) ? -std::numeric_limits<float>::infinity()
+                                                : float(log_threshold(in.host, head)));
+    return sale_on_device({.bits = std::stoi(bits_),
+                           .local_blocks = local_blocks_,
+                           .smooth_q = smooth_ == "qk",
+                           .smooth_k = smooth_ != "none",
+                           .all_dense = sale::short_input(shape)},
+                          std::move(log_thresholds), in);
   }
 
   void attend(const HostProblem& problem, ConstMaskView mask, AttentionView out) const override {

@@ -2,6 +2,7 @@
 // token-exact. Key j of the query at position i is kept iff j < sink or i - j < local.
 // Defaults: two tiles of sink tokens and 1024 local ones, for prefill; the authors decode with 4 and 2000.
 #include "core/registry.h"
+#include "methods/on_device.h"
 #include "methods/window_tiles.h"
 
 namespace salebench {
@@ -28,7 +29,10 @@ class Streaming : public Method {
     if (!causal) throw Unsupported("streaming is defined for causal attention only");
   }
 
+  void check_backend(Backend) const override {}
+
   void select(const HostProblem&, MaskView mask) const override { keep_window(mask); }
+  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return window_on_device(in); }
 };
 
 SALEBENCH_METHOD(Streaming, "streaming", 1, "StreamingLLM: attention sink and local window, token-exact");

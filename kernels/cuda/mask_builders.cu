@@ -29,12 +29,12 @@ void write_tiles(MaskView mask, const Tile& tile, Stream stream) {
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
 }
 
-struct StreamingTile {
+struct WindowTile {
   DeviceGrid grid;
-  int sink, local;
   __device__ bool operator()(int q_block, int kb) const {
-    const int first_local = grid.position(grid.q_begin(q_block)) - local + 1;  // of the block's first row
-    return grid.k_begin(kb) < sink || grid.k_end(kb) > first_local;
+    const int first_local = grid.position(grid.q_begin(q_block)) - grid.window.local + 1;  // of the block's first row
+    return !grid.narrowed(grid.q_end(q_block) - 1) || grid.k_begin(kb) < grid.window.sink ||
+           grid.k_end(kb) > first_local;
   }
 };
 
@@ -111,8 +111,9 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void streaming_mask(int sink, int local, MaskView mask, Stream stream) {
-  write_tiles(mask, StreamingTile{DeviceGrid(mask.grid), sink, local}, stream);
+void window_mask(MaskView mask, Stream stream) {
+  require(mask.grid.window ? nullptr : "the mask's grid has no window");
+  write_tiles(mask, WindowTile{DeviceGrid(mask.grid)}, stream);
 }
 
 void causal_mask(MaskView mask, Stream stream) {

@@ -1,5 +1,5 @@
-// Mask builders on the device: streaming, pooled scores, attention mass, and choosing tiles under a budget. Each writes
-// every word of the rows of the mask, whose bits need no clearing. methods/streaming.cpp, block_topk.cpp,
+// Mask builders on the device: windows, pooled scores, attention mass, and choosing tiles under a budget. Each writes
+// every word of the rows of the mask, whose bits need no clearing. methods/window_tiles.h, block_topk.cpp,
 // oracle_topk.cpp and budget.h are their definitions.
 #pragma once
 
@@ -8,8 +8,8 @@
 
 namespace salebench::cuda {
 
-/// Tiles that hold one of the first `sink` keys, or one of the latest `local` keys of any of their rows.
-void streaming_mask(int sink, int local, MaskView mask, Stream stream);
+/// Every tile in which some row sees some key through the window of the mask's grid, which must have one.
+void window_mask(MaskView mask, Stream stream);
 
 /// Every tile that dense attention would visit.
 void causal_mask(MaskView mask, Stream stream);

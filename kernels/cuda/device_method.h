@@ -1,0 +1,36 @@
+// A method at work on a CUDA device: bound to one problem and its buffers, in the phases that are timed apart.
+#pragma once
+
+#include "core/block_mask.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/device_problem.h"
+
+namespace salebench::cuda {
+
+/// What a method is bound to; all of it outlives the bound method.
+struct DeviceInputs {
+  DeviceProblem problem;
+  HostProblem host;  ///< the same values, for masks that are made before the timing
+  MaskView mask;     ///< in device memory; select() writes every word of its rows
+  DeviceAttention out;
+  const float* exact_lse = nullptr;  ///< [q_heads, q_len] of dense attention, for oracles
+};
+
+/// A bound method. Its constructor does the untimed work: it uploads what is per head, plans, and takes all memory that
+/// the phases need. The phases are called in this order; each only launches into the stream, without allocation, host
+/// synchronisation or copies from host memory.
+class DeviceMethod {
+ public:
+  virtual ~DeviceMethod() = default;
+
+  /// False where selecting is no part of the method's work; select() is then called before the timed phases.
+  virtual bool has_selection() const { return true; }
+  virtual void select(Stream stream) = 0;
+  /// False where attention needs no lists.
+  virtual bool has_index() const { return true; }
+  /// The mask to lists of key chunks.
+  virtual void index(Stream stream) = 0;
+  virtual void attend(Stream stream) = 0;
+};
+
+}  // namespace salebench::cuda

@@ -1,0 +1,34 @@
+// What bound methods share: lists of the mask, and block-sparse attention over them.
+#pragma once
+
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/device_method.h"
+
+namespace salebench {
+
+/// Attends over the mask that select() leaves.
+class MaskedDeviceMethod : public cuda::DeviceMethod {
+ public:
+  explicit MaskedDeviceMethod(const cuda::DeviceInputs& in)
+      : in_(in), lists_(cuda::block_index_bytes(in.mask.grid, in.problem.shape.q_heads)) {}
+
+  void index(cuda::Stream stream) override {
+    index_ = cuda::build_block_index(in_.mask, in_.problem.shape.kv_heads, lists_.data(), stream);
+  }
+  void attend(cuda::Stream stream) override { cuda::block_sparse_attention(in_.problem, index_, in_.out, stream); }
+
+ protected:
+  const cuda::DeviceInputs& in() const { return in_; }
+  /// Bytes of the mask.
+  std::size_t mask_bytes() const {
+    const BlockGrid& grid = in_.mask.grid;
+    return std::size_t(in_.mask.heads) * grid.q_blocks() * grid.words() * sizeof(std::uint32_t);
+  }
+
+ private:
+  cuda::DeviceInputs in_;
+  cuda::DeviceBuffer lists_;
+  cuda::BlockIndex index_;
+};
+
+}  // namespace salebench

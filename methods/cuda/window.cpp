@@ -1,0 +1,21 @@
+// The tiles of a token-exact window, for the methods that have nothing else.
+#include "kernels/cuda/mask_builders.h"
+#include "methods/cuda/masked_method.h"
+#include "methods/on_device.h"
+
+namespace salebench {
+namespace {
+
+class WindowTiles : public MaskedDeviceMethod {
+ public:
+  using MaskedDeviceMethod::MaskedDeviceMethod;
+  void select(cuda::Stream stream) override { cuda::window_mask(in().mask, stream); }
+};
+
+}  // namespace
+
+BoundMethod window_on_device(const cuda::DeviceInputs& in) {
+  return std::make_unique<WindowTiles>(in);
+}
+
+}  // namespace salebench
