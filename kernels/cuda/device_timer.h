@@ -26,12 +26,12 @@ struct DeviceSample {
 /// chip).
 constexpr double kShortestClock = 10e-6;
 
-/// Longest time that the stream is held. Enqueueing takes far less unless a phase waits for the device or loads code,
-/// so run each phase once before the first sample.
+/// Seconds for which the stream is held at most. Enqueueing takes far less unless a phase waits for the device, loads
+/// code or makes more launches than fit in the queue (about 1000); so run each phase once before the first sample.
 constexpr double kLongestHold = 0.1;
 
-/// Holds events, flush memory and host-mapped flags; a sample allocates no device memory. Belongs to the device that is
-/// current when it is made.
+/// Holds events, host-mapped flags, and for cold samples device memory of twice L2; a sample allocates none. Belongs to
+/// the device that is current when it is made.
 class DeviceTimer {
  public:
   /// For samples of up to `phases` phases. `cold` flushes L2 before each sample by writing twice its size.

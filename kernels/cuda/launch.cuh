@@ -9,15 +9,17 @@
 #include <string>
 #include <utility>
 
+#include "kernels/cuda/device_error.h"
 #include "kernels/cuda/device_problem.h"
 
 namespace salebench::cuda {
 
-/// Throws std::runtime_error with the call, its place and CUDA's text unless the call succeeded.
+/// Throws a DeviceError with the call, its place and CUDA's text, and takes back an error that CUDA would report again.
+[[noreturn]] void throw_device_error(cudaError_t error, const char* call, const char* file, int line);
+
+/// Throws DeviceError unless the call succeeded.
 inline void check_call(cudaError_t error, const char* call, const char* file, int line) {
-  if (error == cudaSuccess) return;
-  throw std::runtime_error(std::string(file) + ":" + std::to_string(line) + ": " + call + ": " +
-                           cudaGetErrorString(error));
+  if (error != cudaSuccess) throw_device_error(error, call, file, line);
 }
 
 /// Throws std::invalid_argument with the reason, if there is one.
