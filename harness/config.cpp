@@ -20,6 +20,7 @@ MeasureConfig read_measure(YamlMap map) {
   m.max_time = map.number("max_time", m.max_time, 0, kDay);
   m.max_noise = map.number("max_noise", m.max_noise, 0, 1);
   m.min_samples = map.integer("min_samples", m.min_samples, 1, 100000);
+  m.rounds = map.integer("rounds", m.rounds, 1, 1000);
   m.baseline = map.text("baseline", m.baseline);
   if (m.baseline != "none") {
     try {
@@ -140,9 +141,7 @@ SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
   sweep.datasets = read_datasets(document, root);
   sweep.backends = root.texts("backend", {"cpu"});
   for (const std::string& backend : sweep.backends) {
-    if (backend == "cuda")
-      throw DeviceError("backend cuda: no method of this build has CUDA kernels; use `backend: [cpu]`");
-    if (backend != "cpu")
+    if (backend != "cpu" && backend != "cuda")
       document.fail(root.required("backend"), "backend", fmt::format("'{}' is not cpu or cuda", backend));
   }
   root.required("methods");

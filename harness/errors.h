@@ -21,7 +21,7 @@ struct UsageError : std::runtime_error {
 };
 
 /// A backend that this build or machine does not have.
-struct DeviceError : std::runtime_error {
+struct NoDevice : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 

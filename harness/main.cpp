@@ -139,7 +139,7 @@ int guarded(const CLI::App& app, Commands& commands) {
     return complain(error, kUsage);
   } catch (const DataError& error) {
     return complain(error, kNoDeviceOrData);
-  } catch (const DeviceError& error) {
+  } catch (const NoDevice& error) {
     return complain(error, kNoDeviceOrData);
   } catch (const WriteError& error) {
     return complain(error, kCannotWrite);

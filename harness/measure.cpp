@@ -17,12 +17,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double time_of(const std::function<void()>& work) {
-  const auto start = Clock::now();
-  work();
-  return seconds_since(start);
-}
-
 /// Google Benchmark reports to nobody: samples are kept by the loop itself.
 class SilentReporter : public benchmark::BenchmarkReporter {
  public:
@@ -31,16 +25,13 @@ class SilentReporter : public benchmark::BenchmarkReporter {
 };
 
 void take_sample(const TimedWork& work, Samples& samples) {
-  work.before();
-  const double select = work.select ? time_of(work.select) : 0;
-  const double attend = time_of(work.attend);
-  if (work.select) samples.select.push_back(select);
-  samples.attend.push_back(attend);
-  samples.total.push_back(select + attend);
-  work.check();
-  if (!work.baseline) return;
-  work.before_baseline();
-  samples.baseline.push_back(time_of(work.baseline));
+  const PhaseTimes times = work.sample();
+  if (work.has_selection) samples.select.push_back(times.select);
+  if (work.has_index) samples.index.push_back(times.index);
+  samples.attend.push_back(times.attend);
+  samples.total.push_back(times.total());
+  samples.sm_clock_mhz.push_back(times.sm_clock_mhz);
+  if (work.baseline) samples.baseline.push_back(work.baseline());
 }
 
 /// One run of Google Benchmark with a fixed number of iterations; fixed, as leaving its loop early aborts the process.

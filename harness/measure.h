@@ -6,22 +6,34 @@
 #include <vector>
 
 #include "harness/config.h"
+#include "results/schema.h"
 
 namespace salebench {
 
-/// What one sample runs. Each function does its work once; only select, attend and baseline are timed.
+/// Seconds of the phases of one sample of a method.
+struct PhaseTimes {
+  double select = 0;  ///< 0 where there is none to time
+  double index = 0;   ///< a mask to lists; 0 where attention reads the mask itself
+  double attend = 0;
+  double sm_clock_mhz = kNoValue;  ///< mean over the sample, on a CUDA device
+
+  double total() const { return select + index + attend; }
+};
+
+/// What a cell repeats.
 struct TimedWork {
-  std::function<void()> before;  ///< evicts caches and poisons the outputs
-  std::function<void()> select;  ///< empty for a mask that comes from elsewhere
-  std::function<void()> attend;
-  std::function<void()> check;  ///< throws if what was just timed computed the wrong thing
-  std::function<void()> before_baseline;
-  std::function<void()> baseline;  ///< empty for none
+  /// One run of the method: brings caches and outputs to their starting state, times the phases, and checks what they
+  /// computed. Throws if it is wrong.
+  std::function<PhaseTimes()> sample;
+  std::function<double()> baseline;  ///< seconds of one run of the baseline; empty for none
+  bool has_selection = true;
+  bool has_index = false;
 };
 
 /// Seconds of each sample, in the order taken.
 struct Samples {
-  std::vector<double> select, attend, total, baseline;
+  std::vector<double> select, index, attend, total, baseline;  ///< empty for a phase that the work has not
+  std::vector<double> sm_clock_mhz;                            ///< of each sample; NaN where it is not known
   double noise = 0;        ///< half width of the 95 % interval of the median total, relative to it
   bool converged = false;  ///< noise fell to max_noise before max_time
 };

@@ -9,6 +9,7 @@
 
 #include "core/registry.h"
 #include "datasets/mask_file.h"
+#include "harness/cell_backends.h"
 #include "kernels/cpu/attention.h"
 
 #define XXH_INLINE_ALL
@@ -33,7 +34,8 @@ std::string cell_id(const SweepConfig& s, const PlannedCell& cell, const std::st
                   cell.method, method_info(cell.method).version, param_text(cell.params), files, cell.fingerprint,
                   cell.backend, s.threads, m.cache, m.warmup, m.min_time, m.max_time, m.max_noise, m.min_samples,
                   m.baseline, s.truth_rows, s.seed, quick, s.save_masks);
-  return fmt::format("{}-{:016x}", cell.method, XXH3_64bits(all.data(), all.size()));
+  const std::string of_round = cell.round == 0 ? all : fmt::format("{} round {}", all, cell.round);
+  return fmt::format("{}-{:016x}", cell.method, XXH3_64bits(of_round.data(), of_round.size()));
 }
 
 void add_views(const DatasetConfig& config, const Dataset& dataset, const ProblemInfo& info,
@@ -48,6 +50,34 @@ void add_views(const DatasetConfig& config, const Dataset& dataset, const Proble
                        repeat == 1 ? single : fmt::format("{}x{}", single, repeat), single});
     }
   }
+}
+
+/// Why the cell can't run; empty if it can.
+std::string why_unsupported(const PlannedCell& cell, const Method& method) {
+  try {
+    const bool on_cuda = cell.backend == "cuda";
+    if (!on_cuda && cell.shape.head_dim > cpu::kMaxHeadDim)
+      throw Unsupported(fmt::format("head_dim {}: the CPU kernels go up to {}", cell.shape.head_dim, cpu::kMaxHeadDim));
+    method.check_backend(on_cuda ? Backend::cuda : Backend::cpu);
+    method.check(cell.shape, cell.problem.causal);
+    return on_cuda ? why_not_on_cuda(cell) : "";
+  } catch (const Unsupported& why) {
+    return why.what();
+  }
+}
+
+PlannedCell plan_cell(const SweepConfig& sweep, const CheckedView& v, const std::string& backend, int round,
+                      const std::string& name, const ParamValues& values, bool quick) {
+  const auto method = make_method(name, values);
+  PlannedCell cell;
+  cell.method = name, cell.params = param_values(method->params()), cell.settings = param_text(values);
+  cell.role = role_name(method->role());
+  cell.backend = backend, cell.round = round;
+  cell.dataset = v.dataset, cell.problem = v.problem, cell.view = v.view, cell.shape = v.shape;
+  cell.fingerprint = v.fingerprint, cell.truth_fingerprint = v.truth_fingerprint;
+  cell.unsupported = why_unsupported(cell, *method);
+  cell.id = cell_id(sweep, cell, files_of(*method), quick);
+  return cell;
 }
 
 }  // namespace
@@ -74,8 +104,8 @@ std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datase
 }
 
 std::string PlannedCell::label() const {
-  return fmt::format("{}{}{} | {} {}{}", method, settings.empty() ? "" : " ", settings, problem.id, shape.kv_len,
-                     view.repeat > 1 ? fmt::format(" x{}", view.repeat) : "");
+  return fmt::format("{}{}{} | {} {}{}{}", method, settings.empty() ? "" : " ", settings, problem.id, shape.kv_len,
+                     view.repeat > 1 ? fmt::format(" x{}", view.repeat) : "", backend == "cuda" ? " cuda" : "");
 }
 
 const PlannedCell& Plan::cell(const std::string& id) const {
@@ -87,38 +117,15 @@ const PlannedCell& Plan::cell(const std::string& id) const {
 Plan make_plan(SweepConfig sweep, bool quick) {
   Plan plan{std::move(sweep), quick, {}};
   std::set<std::string> seen;
-  for (const CheckedView& v : check_datasets(plan.sweep.datasets)) {
-    for (const std::string& backend : plan.sweep.backends) {
-      for (const MethodConfig& config : plan.sweep.methods) {
-        for (const ParamValues& values : expand(config)) {
-          const auto method = make_method(config.name, values);
-          PlannedCell cell{"",
-                           config.name,
-                           param_values(method->params()),
-                           param_text(values),
-                           role_name(method->role()),
-                           backend,
-                           v.dataset,
-                           v.problem,
-                           v.view,
-                           v.shape,
-                           v.fingerprint,
-                           v.truth_fingerprint,
-                           ""};
-          try {
-            if (cell.shape.head_dim > cpu::kMaxHeadDim)
-              throw Unsupported(
-                  fmt::format("head_dim {}: the CPU kernels go up to {}", cell.shape.head_dim, cpu::kMaxHeadDim));
-            method->check(cell.shape, v.problem.causal);
-          } catch (const Unsupported& why) {
-            cell.unsupported = why.what();
+  const std::vector<CheckedView> views = check_datasets(plan.sweep.datasets);
+  for (int round = 0; round < plan.sweep.measure.rounds; ++round)
+    for (const CheckedView& view : views)
+      for (const std::string& backend : plan.sweep.backends)
+        for (const MethodConfig& config : plan.sweep.methods)
+          for (const ParamValues& values : expand(config)) {
+            PlannedCell cell = plan_cell(plan.sweep, view, backend, round, config.name, values, quick);
+            if (seen.insert(cell.id).second) plan.cells.push_back(std::move(cell));
           }
-          cell.id = cell_id(plan.sweep, cell, files_of(*method), quick);
-          if (seen.insert(cell.id).second) plan.cells.push_back(std::move(cell));
-        }
-      }
-    }
-  }
   return plan;
 }
 

@@ -21,6 +21,7 @@ struct PlannedCell {
   std::string settings;  ///< those that the config sets, for people
   std::string role;
   std::string backend;
+  int round = 0;        ///< which of the measurements of this cell
   std::string dataset;  ///< path
   ProblemInfo problem;  ///< as captured
   ProblemView view;

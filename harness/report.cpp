@@ -17,8 +17,8 @@ namespace {
 
 using Row = TextRow;
 
-const Row kHeader = {"problem", "len",   "method",    "settings",  "density",  "recall",  "p05",
-                     "rel_l2",  "worst", "select ms", "attend ms", "total ms", "speedup", "status"};
+const Row kHeader = {"problem", "len",       "method",   "settings",  "density",  "recall",  "p05",   "rel_l2",
+                     "worst",   "select ms", "index ms", "attend ms", "total ms", "speedup", "status"};
 
 Row report_row(const CellRecord& r) {
   std::string status = r.status;
@@ -35,6 +35,7 @@ Row report_row(const CellRecord& r) {
           number_text(r.rel_l2, "{:.2e}"),
           number_text(r.rel_l2_worst, "{:.2e}"),
           number_text(r.select_s, "{:.3g}", 1e3),
+          number_text(r.index_s, "{:.3g}", 1e3),
           number_text(r.attend_s, "{:.3g}", 1e3),
           number_text(r.total_s, "{:.3g}", 1e3),
           number_text(r.speedup, "{:.2f}"),

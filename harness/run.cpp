@@ -16,6 +16,7 @@
 #include "harness/provenance.h"
 #include "harness/run_folder.h"
 #include "harness/worker.h"
+#include "kernels/cuda/devices.h"
 
 namespace salebench {
 namespace {
@@ -58,6 +59,7 @@ void prepare_truths(const Plan& plan, const std::vector<const PlannedCell*>& tod
                     Progress& progress) {
   std::set<std::string> ready;
   for (const PlannedCell* cell : todo) {
+    if (cell->backend == "cuda" && plan.sweep.truth_rows == 0) continue;  // the device makes its own
     if (!cell->unsupported.empty() || !ready.insert(cell->truth_fingerprint).second) continue;
     const TruthKey key = {cell->truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed};
     const Shape shape = Dataset::shape_of(cell->problem, {cell->view.length, 1});
@@ -175,6 +177,14 @@ ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunOptions& 
   return exit_code_of(records);
 }
 
+/// Throws NoDevice if the sweep asks for a backend that this build or machine does not have.
+void require_devices(const SweepConfig& sweep) {
+  if (std::ranges::count(sweep.backends, "cuda") == 0) return;
+  const CudaDevices found = cuda_devices();
+  if (found.devices.empty())
+    throw NoDevice(fmt::format("backend cuda: {}; use `backend: [cpu]`, or --set backend=cpu", found.why_none));
+}
+
 }  // namespace
 
 ExitCode run_sweep(const RunOptions& options) {
@@ -186,6 +196,7 @@ ExitCode run_sweep(const RunOptions& options) {
         "{} exists: --resume keeps its finished cells, --retry-failed runs the failed ones again, --force all of them; "
         "or choose another folder with -o",
         folder.path()));
+  if (!options.dry_run) require_devices(sweep);
   Plan plan = make_plan(std::move(sweep), options.quick);
   if (!keep_only(plan, folder, options.only, options.dry_run)) {
     fmt::print(stderr, "no cell matches --only '{}'; --dry-run lists them\n", options.only);

@@ -2,6 +2,7 @@
 // `attend: sage`, the reference for the error of 8-bit attention without any sparsity.
 #include "core/registry.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cuda/dense_kernels.h"
 #include "methods/budget.h"
 #include "methods/on_device.h"
 #include "methods/sage_attend.h"
@@ -30,7 +31,13 @@ class Dense : public Method {
 
   void check_backend(Backend backend) const override {
     if (backend == Backend::cpu && kernel_ != "ours") throw Unsupported("kernel " + kernel_ + " is for backend cuda");
-    if (backend == Backend::cuda && attend_ != "exact") throw Unsupported("attend: sage has no CUDA kernel");
+    if (backend == Backend::cpu) return;
+    if (attend_ != "exact") throw Unsupported("attend: sage has no CUDA kernel");
+    try {
+      cuda::dense_kernel(kernel_);
+    } catch (const std::invalid_argument& error) {
+      throw Unsupported(error.what());
+    }
   }
 
   void select(const HostProblem&, MaskView mask) const override { keep_causal(mask); }

@@ -17,15 +17,17 @@ inline constexpr double kNoValue = std::numeric_limits<double>::quiet_NaN();
 struct CellRecord {
   std::int64_t cell = 0;
   std::string id, method, role, params, settings, dataset, problem, fingerprint, dtype, backend, cache, status, reason,
-      repro, baseline, git_sha, finished_utc;
+      repro, baseline, baseline_kernel, device, gpu_before, gpu_after, git_sha, finished_utc;
   std::int64_t method_version = 0, layer = -1, repeat = 1, q_heads = 0, kv_heads = 0, q_len = 0, kv_len = 0,
-               head_dim = 0, threads = 0, truth_rows = 0, signal = 0, samples = 0, converged = 0, timing_usable = 0;
+               head_dim = 0, threads = 0, round = 0, truth_rows = 0, signal = 0, samples = 0, converged = 0,
+               timing_usable = 0;
   double density = kNoValue, tile_density = kNoValue, recall_mean = kNoValue, recall_p05 = kNoValue,
          recall_min = kNoValue, rel_l2 = kNoValue, rel_l2_worst = kNoValue, mask_rel_l2 = kNoValue, max_abs = kNoValue,
          l1_per_token = kNoValue, cos_min = kNoValue, flops_executed = kNoValue, flops_dense = kNoValue;
-  double select_s = kNoValue, attend_s = kNoValue, total_s = kNoValue, total_lo_s = kNoValue, total_hi_s = kNoValue,
-         dense_s = kNoValue, speedup = kNoValue, speedup_lo = kNoValue, speedup_hi = kNoValue, noise = kNoValue,
-         bytes_peak = kNoValue, wall_s = kNoValue;
+  double select_s = kNoValue, index_s = kNoValue, attend_s = kNoValue, total_s = kNoValue, total_lo_s = kNoValue,
+         total_hi_s = kNoValue, dense_s = kNoValue, speedup = kNoValue, speedup_lo = kNoValue, speedup_hi = kNoValue,
+         noise = kNoValue, sm_clock_mhz = kNoValue, bytes_peak = kNoValue, device_bytes_peak = kNoValue,
+         wall_s = kNoValue;
 };
 
 /// One query head of a cell.
@@ -40,7 +42,7 @@ struct HeadRecord {
 struct SampleRecord {
   std::int64_t cell = 0, sample = 0;
   std::string phase;
-  double seconds = kNoValue;
+  double seconds = kNoValue, sm_clock_mhz = kNoValue;
 };
 
 /// One captured problem that cells refer to.

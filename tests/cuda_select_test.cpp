@@ -184,8 +184,7 @@ TEST_P(CudaSelect, StreamingIsThatOfTheCpu) {
       const RoundedProblem p(make_problem(shape), GetParam());
       const BlockMask expected = cpu_mask(
           p, *make_method("streaming", {{"sink", std::to_string(sink)}, {"local", std::to_string(local)}}), true);
-      const BlockMask got =
-          device_mask(expected, [](MaskView mask) { cuda::window_mask(mask, nullptr); });
+      const BlockMask got = device_mask(expected, [](MaskView mask) { cuda::window_mask(mask, nullptr); });
       EXPECT_TRUE(std::ranges::equal(got.bits(), expected.bits())) << shape_text(shape);
     }
 }

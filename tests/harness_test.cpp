@@ -81,14 +81,16 @@ TEST(Plan, GoesThroughJsonUnchanged) {
   EXPECT_EQ(plan_to_json(plan_from_json(plan_to_json(plan))), plan_to_json(plan));
 }
 
-/// Work whose steps take about the given time.
+/// Work that takes at least the given time.
 TimedWork sleeping_work(std::chrono::microseconds time, int* runs) {
   TimedWork work;
-  work.before = work.check = work.before_baseline = [] {};
-  work.select = [] {};
-  work.attend = [=] {
+  work.sample = [=] {
     ++*runs;
+    const auto start = std::chrono::steady_clock::now();
     std::this_thread::sleep_for(time);
+    PhaseTimes times;
+    times.attend = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return times;
   };
   return work;
 }
@@ -101,6 +103,8 @@ TEST(Measure, TakesAtLeastTheSamplesAskedForAndKeepsAll) {
   EXPECT_EQ(runs, 7);
   EXPECT_EQ(samples.total.size(), 7u);
   EXPECT_EQ(samples.attend.size(), 7u);
+  EXPECT_EQ(samples.select.size(), 7u);
+  EXPECT_TRUE(samples.index.empty());
   EXPECT_TRUE(samples.baseline.empty());
   for (const double seconds : samples.attend) EXPECT_GE(seconds, 100e-6);
 }
@@ -121,9 +125,8 @@ TEST(Measure, OnceMeansOnce) {
 }
 
 TEST(Measure, AWrongSampleEndsTheTiming) {
-  int runs = 0;
-  TimedWork work = sleeping_work(std::chrono::microseconds(1), &runs);
-  work.check = [] { throw std::runtime_error("wrong"); };
+  TimedWork work;
+  work.sample = []() -> PhaseTimes { throw std::runtime_error("wrong"); };
   EXPECT_THROW(measure("t", work, {}, 1, true), std::runtime_error);
 }
 

@@ -106,6 +106,10 @@ void fill_bytes(void* device, std::size_t bytes, unsigned char value, Stream str
   SALEBENCH_CUDA_CHECK(cudaMemsetAsync(device, value, bytes, stream));
 }
 
+void copy_on_device(void* to, const void* from, std::size_t bytes, Stream stream) {
+  SALEBENCH_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
+}
+
 void copy_to_device(void* device, const void* host, std::size_t bytes, Stream stream) {
   SALEBENCH_CUDA_CHECK(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream));
   SALEBENCH_CUDA_CHECK(cudaStreamSynchronize(stream));

@@ -48,6 +48,9 @@ void reset_device_bytes_peak();
 /// Sets each byte; 0xff makes NaN of all floating-point types.
 void fill_bytes(void* device, std::size_t bytes, unsigned char value, Stream stream);
 
+/// Enqueues a copy within device memory.
+void copy_on_device(void* to, const void* from, std::size_t bytes, Stream stream);
+
 /// Copies, after what the stream holds already, and waits.
 void copy_to_device(void* device, const void* host, std::size_t bytes, Stream stream);
 void copy_to_host(void* host, const void* device, std::size_t bytes, Stream stream);

@@ -38,7 +38,7 @@ struct DeviceGrid {
   /// Whether each row of [row, row + rows) sees each key of [key, key + keys); may say no where the answer is yes.
   __device__ bool all_visible(int row, int rows, int key, int keys) const {
     if (key + keys > min(kv_len, key_end(row))) return false;
-    return !windowed || key + keys <= window.sink || position(row + rows - 1) - key < window.local;
+    return !narrowed(row) || key + keys <= window.sink || position(row + rows - 1) - key < window.local;
   }
 };
 

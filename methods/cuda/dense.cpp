@@ -10,7 +10,7 @@ namespace {
 class DenseOnDevice : public cuda::DeviceMethod {
  public:
   DenseOnDevice(const std::string& kernel, const cuda::DeviceInputs& in)
-      : in_(in), plan_(cuda::dense_kernel(kernel).plan(in.problem, in.out)), workspace_(plan_->workspace_bytes()) {
+      : in_(in), plan_(plan_of(kernel, in)), workspace_(plan_->workspace_bytes()) {
     plan_->prepare(workspace_.data(), nullptr);
   }
   bool has_selection() const override { return false; }
@@ -20,6 +20,14 @@ class DenseOnDevice : public cuda::DeviceMethod {
   void attend(cuda::Stream stream) override { plan_->run(workspace_.data(), stream); }
 
  private:
+  static std::unique_ptr<cuda::DensePlan> plan_of(const std::string& name, const cuda::DeviceInputs& in) {
+    const cuda::DenseKernel& kernel = cuda::dense_kernel(name);
+    const cuda::DeviceProblem& p = in.problem;
+    if (const std::string why = kernel.why_not(p.shape, p.causal, p.scale, p.dtype); !why.empty())
+      throw Unsupported(why);
+    return kernel.plan(p, in.out);
+  }
+
   cuda::DeviceInputs in_;
   std::unique_ptr<cuda::DensePlan> plan_;
   cuda::DeviceBuffer workspace_;
