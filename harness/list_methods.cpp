@@ -20,6 +20,16 @@ json param_json(const Param& p) {
   return param;
 }
 
+/// Whether the method, with its defaults, runs on CUDA devices.
+bool on_cuda(const Method& method) {
+  try {
+    method.check_backend(Backend::cuda);
+    return true;
+  } catch (const Unsupported&) {
+    return false;
+  }
+}
+
 json method_json(const MethodInfo& info) {
   const auto method = info.make();
   json params = json::array();
@@ -33,6 +43,7 @@ json method_json(const MethodInfo& info) {
           {"params", params},
           {"block", fmt::format("{}x{}", block.q, block.k)},
           {"token_exact", method->window().has_value()},
+          {"cuda", on_cuda(*method)},
           {"about",
            {{"source", about.source},
             {"statistic", about.statistic},
@@ -55,8 +66,8 @@ std::string cell(const json& value) {
 std::string plain_text(const json& all) {
   std::string text;
   for (const json& m : all) {
-    text += fmt::format("{} (version {}, tile {}): {}\n", text_of(m["name"]), m["version"].get<int>(),
-                        text_of(m["block"]), text_of(m["summary"]));
+    text += fmt::format("{} (version {}, tile {}{}): {}\n", text_of(m["name"]), m["version"].get<int>(),
+                        text_of(m["block"]), m["cuda"] ? ", CPU and CUDA" : "", text_of(m["summary"]));
     for (const json& p : m["params"])
       text += fmt::format("  {:<14} {:<7} default {:<7} {}  [{}]\n", text_of(p["name"]), text_of(p["type"]),
                           text_of(p["default"]), text_of(p["help"]), text_of(p["allowed"]));
@@ -88,12 +99,12 @@ std::string markdown_section(const json& m) {
 std::string markdown(const json& all) {
   std::string text =
       "<!-- From here on: the output of `salebench list methods --format md`. -->\n\n## Overview\n\n"
-      "| method | role | tile | looks at | keeps |\n|---|---|---|---|---|\n";
+      "| method | role | tile | CUDA | looks at | keeps |\n|---|---|---|---|---|---|\n";
   for (const json& m : all) {
     const std::string name = text_of(m["name"]);
-    text +=
-        fmt::format("| [{}](#{}) | {} | {}{} | {} | {} |\n", name, name, text_of(m["role"]), text_of(m["block"]),
-                    m["token_exact"] ? ", token-exact" : "", cell(m["about"]["statistic"]), cell(m["about"]["rule"]));
+    text += fmt::format("| [{}](#{}) | {} | {}{} | {} | {} | {} |\n", name, name, text_of(m["role"]),
+                        text_of(m["block"]), m["token_exact"] ? ", token-exact" : "", m["cuda"] ? "yes" : "",
+                        cell(m["about"]["statistic"]), cell(m["about"]["rule"]));
   }
   text += "\n## Parameters\n";
   for (const json& m : all) text += markdown_section(m);

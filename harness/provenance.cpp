@@ -13,6 +13,7 @@
 
 #include "harness/build_info.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cuda/dense_kernels.h"
 #include "kernels/cuda/devices.h"
 
 namespace salebench {
@@ -52,6 +53,15 @@ nlohmann::json program_json() {
           {"fmt", FMT_VERSION}};
 }
 
+/// The dense kernels with their versions, or how to get those that are not built in.
+nlohmann::json dense_kernels_json() {
+  nlohmann::json kernels = nlohmann::json::object();
+  for (const cuda::DenseKernel* kernel : cuda::dense_kernels())
+    kernels[kernel->name()] = kernel->version().empty() ? "built in" : kernel->version();
+  for (const cuda::MissingDenseKernel& missing : cuda::missing_dense_kernels()) kernels[missing.name] = missing.cure;
+  return kernels;
+}
+
 nlohmann::json cuda_json() {
   const CudaDevices found = cuda_devices();
   nlohmann::json devices = nlohmann::json::array();
@@ -63,7 +73,11 @@ nlohmann::json cuda_json() {
                        {"l2_bytes", d.l2_bytes},
                        {"memory_bytes", d.memory_bytes},
                        {"clock_khz", d.clock_khz}});
-  return {{"devices", devices}, {"driver", found.driver}, {"runtime", found.runtime}, {"why_none", found.why_none}};
+  return {{"devices", devices},
+          {"driver", found.driver},
+          {"runtime", found.runtime},
+          {"why_none", found.why_none},
+          {"dense_kernels", dense_kernels_json()}};
 }
 
 }  // namespace
