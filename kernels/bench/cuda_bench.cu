@@ -1,6 +1,7 @@
 // Times of the CUDA kernels on random data: bf16, head_dim 128, 32 query and 8 KV heads, causal. Each sample starts
-// with a flushed L2 and is timed by CUDA events; the table shows medians. Usage: salebench_cuda_bench [KV_LEN...]
-// (default 32768 65536)
+// with a flushed L2 and is timed by CUDA events; the table shows medians.
+// Usage: salebench_cuda_bench [dense|dense64|sparse|sale|topk|truth...] [KV_LEN...]   (default: all, 32768 65536;
+// dense64 is dense with head_dim 64)
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
@@ -10,9 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/bench/cuda_bench.cuh"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/devices.h"
-#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/mask_builders.h"
 #include "kernels/cuda/metrics.h"
 #include "kernels/cuda/sale.h"
@@ -21,14 +22,6 @@ namespace salebench::cuda {
 namespace {
 
 constexpr int kSamples = 11;
-constexpr std::size_t kFlushBytes = std::size_t(256) << 20;  // above twice the L2 of any chip here
-
-__host__ __device__ inline std::uint32_t hash(std::uint64_t x) {  // splitmix64
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-  return std::uint32_t(x >> 32);
-}
 
 /// Values with mean 0 and variance 1, near enough to normal: the sum of four uniform ones.
 __global__ void fill_kernel(__nv_bfloat16* values, std::size_t count, std::uint64_t seed) {
@@ -55,16 +48,10 @@ __global__ void mask_kernel(MaskView mask, int heads, int q_blocks, int words, i
   mask.bits[(std::size_t(head) * q_blocks + q_block) * words + word] = bits;
 }
 
-template <class T>
-T* allocate(std::size_t count) {
-  void* memory = nullptr;
-  SALEBENCH_CUDA_CHECK(cudaMalloc(&memory, count * sizeof(T)));
-  return static_cast<T*>(memory);
-}
-
 /// Milliseconds of consecutive steps: medians over samples, each with a cold L2.
 class Timer {
  public:
+  char* flush() const { return flush_; }
   Timer() : flush_(allocate<char>(kFlushBytes)) {
     for (auto& event : events_) SALEBENCH_CUDA_CHECK(cudaEventCreate(&event));
   }
@@ -96,37 +83,6 @@ class Timer {
   char* flush_;
   cudaEvent_t events_[8];
 };
-
-/// One problem in device memory and room for its results.
-struct Case {
-  DeviceProblem p;
-  DeviceAttention out;
-  double dense_flops;
-
-  explicit Case(int length) {
-    p.shape = {32, 8, length, length, 128};
-    p.scale = 0.08838835f;
-    const std::size_t q = std::size_t(p.shape.q_heads) * length * 128,
-                      kv = std::size_t(p.shape.kv_heads) * length * 128;
-    auto* const values = allocate<__nv_bfloat16>(q + 2 * kv);
-    fill_kernel<<<1024, 256>>>(values, q + 2 * kv, 1);
-    SALEBENCH_CUDA_CHECK(cudaGetLastError());
-    p.q = values, p.k = values + q, p.v = values + q + kv;
-    out = {allocate<float>(q), allocate<float>(std::size_t(p.shape.q_heads) * length)};
-    dense_flops = 4.0 * 128 * p.shape.q_heads * (0.5 * length * (length + 1.0));
-  }
-  ~Case() {
-    cudaFree(const_cast<void*>(p.q));
-    cudaFree(out.output);
-    cudaFree(out.lse);
-  }
-};
-
-void bench_dense(const Case& c, Timer& timer) {
-  const double ms = timer.median({[&] { dense_attention(c.p, c.out, nullptr); }})[0];
-  std::printf("%7d  dense            1.000             %9.3f  %6.0f\n", c.p.shape.kv_len, ms,
-              c.dense_flops / ms * 1e-9);
-}
 
 /// What the accuracy of one cell costs: exact output and log-sum-exp, then the comparison of an output with them.
 void bench_truth(const Case& c, Timer& timer) {
@@ -215,11 +171,13 @@ int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
     return 5;
   }
   std::printf("%s, driver %d, runtime %d\n", found.devices[0].name.c_str(), found.driver, found.runtime);
-  std::printf(" length  tile         density   index ms         ms  effective TFLOP/s (with index)\n");
   Timer timer;
+  for (const auto& [part, head_dim] : {std::pair("dense", 128), std::pair("dense64", 64)})
+    for (const int length : lengths)
+      if (parts.contains(part)) bench_dense_kernels(length, head_dim, timer.flush());
+  std::printf(" length  tile         density   index ms         ms  effective TFLOP/s (with index)\n");
   for (const int length : lengths) {
     const Case c(length);
-    if (parts.contains("dense")) bench_dense(c, timer);
     if (parts.contains("truth")) bench_truth(c, timer);
     for (const int bits : {4, 8, 16})
       if (parts.contains("sale")) bench_sale(c, {64, 32}, bits, timer);
@@ -234,6 +192,12 @@ int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
 }
 
 }  // namespace
+
+void fill_normal(__nv_bfloat16* values, std::size_t count, std::uint64_t seed) {
+  fill_kernel<<<1024, 256>>>(values, count, seed);
+  SALEBENCH_CUDA_CHECK(cudaGetLastError());
+}
+
 }  // namespace salebench::cuda
 
 int main(int argc, char** argv) {
@@ -245,7 +209,7 @@ int main(int argc, char** argv) {
     else
       parts.insert(argv[i]);
   }
-  if (parts.empty()) parts = {"dense", "sparse", "sale", "topk", "truth"};
+  if (parts.empty()) parts = {"dense", "dense64", "sparse", "sale", "topk", "truth"};
   if (lengths.empty()) lengths = {32768, 65536};
   return salebench::cuda::run(parts, lengths);
 }

@@ -1,6 +1,4 @@
 // dense_attention() as one of the dense kernels.
-#include <stdexcept>
-
 #include "kernels/cuda/dense_builtin.h"
 
 namespace salebench::cuda {
@@ -35,13 +33,6 @@ class OurKernel : public DenseKernel {
 const DenseKernel& our_dense_kernel() {
   static const OurKernel kernel;
   return kernel;
-}
-
-void check_plan(const DenseKernel& kernel, const DeviceProblem& p, const DeviceAttention& out) {
-  p.shape.check();
-  const std::string why = kernel.why_not(p.shape, p.causal, p.scale, p.dtype);
-  if (!why.empty()) throw std::invalid_argument(kernel.name() + ": " + why);
-  if (!out.output) throw std::invalid_argument(kernel.name() + ": a dense plan needs an output");
 }
 
 }  // namespace salebench::cuda
