@@ -28,7 +28,7 @@ Row report_row(const CellRecord& r) {
   return {r.problem + (r.repeat > 1 ? fmt::format(" x{}", r.repeat) : ""),
           std::to_string(r.kv_len),
           r.method,
-          r.settings,
+          r.round > 0 ? fmt::format("{}{}round={}", r.settings, r.settings.empty() ? "" : " ", r.round) : r.settings,
           number_text(r.density, "{:.4f}"),
           number_text(r.recall_mean, "{:.4f}"),
           number_text(r.recall_p05, "{:.4f}"),

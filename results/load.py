@@ -18,6 +18,9 @@ FORMAT = "salebench.results"
 FORMAT_VERSION = 1
 PLACE = ["dataset", "problem", "kv_len", "repeat", "backend"]  # cells that agree in these compete with each other
 
+TIMES = ["select_s", "index_s", "attend_s", "total_s", "total_lo_s", "total_hi_s", "dense_s", "speedup", "speedup_lo",
+         "speedup_hi"]  # fmt: skip
+
 PLOT_STYLE = {
     "font.family": "sans-serif", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "lines.linewidth": 1.1, "lines.markersize": 4.5,
@@ -138,9 +141,21 @@ def ok(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[cells.status == "ok"]
 
 
-def timed(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells with valid times."""
+def usable(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells with valid times, each round of its own."""
     return cells[(cells.status == "ok") & (cells.timing_usable == 1)]
+
+
+def timed(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells with valid times. Rounds of the same cell become one row, with the medians of their times."""
+    rows = usable(cells)
+    if "round" not in rows or rows["round"].max() == 0 or rows.empty:
+        return rows
+    same = rows.groupby([*PLACE, "method", "params"], sort=False)
+    first = rows.loc[[index[0] for index in same.groups.values()]].copy()
+    for name in TIMES:
+        first[name] = same[name].transform("median")[first.index]
+    return first.sort_index()
 
 
 def failures(cells: pd.DataFrame) -> pd.DataFrame:
