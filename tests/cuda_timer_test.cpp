@@ -1,0 +1,122 @@
+// The device timer against kernels that run for a known time of the device's own clock. Skips without a device.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <thread>
+
+#include "core/stats.h"
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/device_timer.h"
+#include "kernels/cuda/devices.h"
+#include "kernels/cuda/repeat_check.h"
+#include "tests/misbehaving_kernels.h"
+
+namespace salebench::cuda {
+namespace {
+
+constexpr Stream kStream = nullptr;
+using Phases = std::vector<std::function<void()>>;
+
+class CudaTimer : public testing::Test {
+ protected:
+  void SetUp() override {
+    const CudaDevices found = cuda_devices();
+    if (found.devices.empty()) GTEST_SKIP() << found.why_none;
+    spin(0, kStream);  // loads it
+  }
+};
+
+std::function<void()> spinning(double seconds) {
+  return [seconds] { spin(seconds, kStream); };
+}
+
+/// Events and launches add a microsecond or two to what a kernel takes.
+double tolerance(double seconds) {
+  return std::max(2e-6, 0.02 * seconds);
+}
+
+/// The median of several samples of one phase.
+double median_seconds(DeviceTimer& timer, const std::function<void()>& before, const std::function<void()>& phase) {
+  std::vector<double> seconds;
+  for (int i = 0; i < 9; ++i) seconds.push_back(timer.sample(before, Phases{phase}, kStream).seconds[0]);
+  return median(seconds);
+}
+
+TEST_F(CudaTimer, MeasuresAKnownTime) {
+  for (const bool cold : {false, true}) {
+    DeviceTimer timer(1, cold);
+    for (const double seconds : {100e-6, 1e-3, 20e-3})
+      EXPECT_NEAR(median_seconds(timer, {}, spinning(seconds)), seconds, tolerance(seconds));
+  }
+}
+
+TEST_F(CudaTimer, PhasesAreApartAndAddUp) {
+  DeviceTimer timer(4, true);
+  const std::vector<double> seconds = {0.4e-3, 0.1e-3, 0.8e-3};
+  Phases phases;
+  for (const double s : seconds) phases.push_back(spinning(s));
+  const DeviceSample sample = timer.sample({}, phases, kStream);
+  ASSERT_EQ(sample.seconds.size(), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_NEAR(sample.seconds[i], seconds[i], tolerance(seconds[i])) << "phase " << i;
+  EXPECT_NEAR(std::accumulate(sample.seconds.begin(), sample.seconds.end(), 0.0), sample.total, 2e-6);
+  EXPECT_TRUE(sample.held);
+  EXPECT_THROW(timer.sample({}, Phases(5, spinning(0)), kStream), std::invalid_argument);
+}
+
+TEST_F(CudaTimer, TheHostsTimeIsNotInASample) {
+  DeviceTimer timer(1, false);
+  const auto slow_host = [] {
+    spin(100e-6, kStream);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    spin(100e-6, kStream);
+  };
+  const DeviceSample sample = timer.sample(slow_host, Phases{slow_host}, kStream);
+  EXPECT_TRUE(sample.held);
+  EXPECT_NEAR(sample.seconds[0], 200e-6, 6e-6);
+}
+
+TEST_F(CudaTimer, SaysThatItCouldNotHold) {
+  DeviceTimer timer(1, false);
+  const auto slower_than_hold = [] {
+    std::this_thread::sleep_for(std::chrono::duration<double>(1.2 * kLongestHold));
+    spin(1e-3, kStream);
+  };
+  EXPECT_FALSE(timer.sample({}, Phases{slower_than_hold}, kStream).held);
+  const auto waits = [] { copy_to_host(nullptr, nullptr, 0, kStream); };
+  EXPECT_FALSE(timer.sample({}, Phases{waits}, kStream).held);
+  EXPECT_TRUE(timer.sample({}, Phases{spinning(1e-3)}, kStream).held);
+}
+
+TEST_F(CudaTimer, PassesOnWhatAPhaseThrows) {
+  DeviceTimer timer(2, false);
+  const auto throws = [] { throw std::domain_error("the method gave up"); };
+  EXPECT_THROW(timer.sample({}, Phases{spinning(1e-3), throws}, kStream), std::domain_error);
+  EXPECT_NEAR(timer.sample({}, Phases{spinning(1e-3)}, kStream).seconds[0], 1e-3, tolerance(1e-3));
+}
+
+TEST_F(CudaTimer, ReadsTheSmClock) {
+  DeviceTimer timer(1, false);
+  const double clock = timer.sample({}, Phases{spinning(2e-3)}, kStream).sm_clock_mhz;
+  EXPECT_GT(clock, 200);
+  EXPECT_LT(clock, 3000);
+}
+
+TEST_F(CudaTimer, ColdSamplesReadFromMemory) {
+  constexpr std::size_t kCount = 10 << 20 >> 2;
+  const DeviceVector<float> a(kCount), b(kCount);
+  const DeviceBuffer workspace(compare_values_bytes());
+  const DeviceVector<ValueDifference> difference(1);
+  const auto read = [&] {
+    compare_values(ValueType::float32, a.data(), b.data(), kCount, workspace.data(), difference.data(), kStream);
+  };
+  fill_bytes(a.data(), a.bytes(), 0, kStream);
+  fill_bytes(b.data(), b.bytes(), 0, kStream);
+  DeviceTimer hot(1, false), cold(1, true);
+  const double hot_seconds = median_seconds(hot, read, read), cold_seconds = median_seconds(cold, read, read);
+  EXPECT_GT(cold_seconds, 1.15 * hot_seconds) << cold_seconds << " s cold, " << hot_seconds << " s hot";
+}
+
+}  // namespace
+}  // namespace salebench::cuda
