@@ -14,15 +14,22 @@ namespace {
 namespace fs = std::filesystem;
 
 TEST(GpuState, ReadsABusyH100) {
-  const auto state = parse_gpu_state("62, 688.12, 700.00, 1485, 2619, P0, 0x0000000000000004\n");
+  const auto state = parse_gpu_state("59, 700.46, 700.00, 1830, 2619, P0, 0x0000000000000004\n");
   ASSERT_TRUE(state);
-  EXPECT_EQ(state->temperature_c, 62);
-  EXPECT_EQ(state->power_w, 688.12);
+  EXPECT_EQ(state->temperature_c, 59);
+  EXPECT_EQ(state->power_w, 700.46);
   EXPECT_EQ(state->power_limit_w, 700);
-  EXPECT_EQ(state->sm_clock_mhz, 1485);
+  EXPECT_EQ(state->sm_clock_mhz, 1830);
   EXPECT_EQ(state->memory_clock_mhz, 2619);
   EXPECT_EQ(state->performance_state, "P0");
   EXPECT_EQ(state->throttle, "sw_power_cap");
+}
+
+TEST(GpuState, ReadsAnIdleH100) {
+  const auto state = parse_gpu_state("32, 73.79, 700.00, 345, 2619, P0, 0x0000000000000001\n");
+  ASSERT_TRUE(state);
+  EXPECT_EQ(state->sm_clock_mhz, 345);
+  EXPECT_EQ(state->throttle, "gpu_idle");
 }
 
 TEST(GpuState, NamesEachReason) {

@@ -13,7 +13,8 @@
 
 namespace salebench::cuda {
 
-/// One run of all phases.
+/// One run of all phases. A phase's time holds the device's own cost of starting its kernels: on an H100 a phase
+/// without work takes 1.2 us, and one kernel that ends at once 3.2 us.
 struct DeviceSample {
   std::vector<double> seconds;  ///< of each phase, from event to event
   double total = 0;             ///< seconds from the first event to the last

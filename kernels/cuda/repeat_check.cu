@@ -71,6 +71,7 @@ __global__ void __launch_bounds__(kThreads)
   };
   const std::size_t packs = count / kPack, first = blockIdx.x * std::size_t(kThreads) + threadIdx.x;
   ValueDifference sum;
+#pragma unroll 2
   for (std::size_t i = first; i < packs; i += std::size_t(kBlocks) * kThreads) {
     const Pack a = reinterpret_cast<const Pack*>(values)[i], b = reinterpret_cast<const Pack*>(expected)[i];
     PartDifference part;
