@@ -1,6 +1,7 @@
 // Owners of CUDA's events and of pinned host memory.
 #pragma once
 
+#include <algorithm>
 #include <utility>
 
 #include "kernels/cuda/launch.cuh"
