@@ -28,14 +28,18 @@ double probe_flops() {
   return 4 * 4.0 * 64 * 1024 * 1025 / 2 / seconds;
 }
 
+/// What is assumed of a GPU, which the machine that plans may not have.
+constexpr double kGpuFlops = 2e14;
+
 /// Start-up, accuracy pass and timing of a cell, if the method takes about as long as dense attention.
-double estimate_seconds(const PlannedCell& cell, const MeasureConfig& m, bool quick, double flops) {
-  constexpr double kStartUp = 0.15;
+double estimate_seconds(const PlannedCell& cell, const MeasureConfig& m, bool quick, double cpu_flops) {
+  const bool on_cuda = cell.backend == "cuda";
+  const double flops = on_cuda ? kGpuFlops : cpu_flops, start_up = on_cuda ? 1 : 0.15;
   const double pairs = double(cell.shape.q_len) * (cell.shape.kv_len - cell.shape.q_len / 2.0);
   const double dense = 4.0 * cell.shape.head_dim * cell.shape.q_heads * pairs / flops;
   const double sample = m.baseline == "none" ? dense : 2 * dense;
-  if (quick) return kStartUp + 2 * dense + sample;
-  return kStartUp + 2 * dense + std::max(m.warmup, sample) +
+  if (quick) return start_up + 2 * dense + sample;
+  return start_up + 2 * dense + std::max(m.warmup, sample) +
          std::max(m.min_samples * sample, (m.min_time + m.max_time) / 2);
 }
 
@@ -55,8 +59,10 @@ void print_dry_run(const Plan& plan) {
     seconds += estimate_seconds(cell, plan.sweep.measure, plan.quick, flops);
     fmt::print("run   {}  {}\n", cell.id, cell.label());
   }
-  fmt::print("{} cells to run, {} skipped; about {}, from a probe of the dense kernel at {:.0f} GFLOP/s\n",
-             plan.cells.size() - skipped, skipped, duration_text(seconds), flops / 1e9);
+  fmt::print(
+      "{} cells to run, {} skipped; about {}, at {:.0f} GFLOP/s of the dense kernel in a probe on the CPU and "
+      "{:.0f} assumed of a GPU\n",
+      plan.cells.size() - skipped, skipped, duration_text(seconds), flops / 1e9, kGpuFlops / 1e9);
 }
 
 }  // namespace salebench

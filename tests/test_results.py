@@ -16,7 +16,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "results"))
 import load as results  # noqa: E402
-import rounds  # noqa: E402
 
 TABLES = ("cells", "heads", "samples", "problems")
 
@@ -179,39 +178,6 @@ def test_pareto():
     twins = pd.DataFrame({"x": [1, 1], "y": [1, 1]})
     assert results.pareto(twins, "x", "y").all()
     assert results.pareto(frame[:0], "x", "y").empty
-
-
-def test_rounds_become_one_row():
-    frame = cells_frame(round=[0, 1, 2, 0], method=["a", "a", "a", "b"], total_s=[3.0, 1.0, 2.0, 9.0],
-                        **{name: [1.0] * 4 for name in results.TIMES if name != "total_s"})  # fmt: skip
-    merged = results.timed(frame)
-    assert list(merged.method) == ["a", "b"] and list(merged.total_s) == [2.0, 9.0]
-    assert len(results.usable(frame)) == 4
-
-
-def rounds_run(run, totals: list[list[float]]) -> results.Run:
-    """A run of one cell in several rounds, whose samples have these totals, in two phases."""
-    numbers = list(range(len(totals)))
-    cells = cells_frame(cell=numbers, round=numbers, settings=[""] * len(totals), noise=[0.01] * len(totals))
-    samples = [{"cell": cell, "sample": i, "phase": phase, "seconds": total / 2}
-               for cell, row in enumerate(totals) for i, total in enumerate(row) for phase in ("select", "attend")]
-    samples += [{**sample, "phase": "dense"} for sample in samples]
-    return results.Run(**{**vars(run), "cells": cells, "samples": pd.DataFrame(samples)})
-
-
-def test_rounds_that_agree_and_rounds_that_do_not(run):
-    random = np.random.default_rng(1)
-    alike = rounds.against_itself(rounds_run(run, random.normal(1, 0.01, (20, 40)).tolist())).iloc[0]
-    assert alike["pairs called different %"] < 15 and alike["median ms"] == pytest.approx(1000, rel=0.01)
-    apart = rounds.against_itself(rounds_run(run, (random.normal(1, 0.01, (20, 40)) + np.arange(20)[:, None]).tolist()))
-    assert apart.iloc[0]["pairs called different %"] == 100
-    assert apart.iloc[0]["range %"] == pytest.approx(100 * 19 / 10.5, rel=0.02)
-    assert rounds.against_itself(rounds_run(run, [[1.0, 2.0]])).empty
-
-
-def test_processes_needed():
-    assert rounds.processes_needed(0.01, 0.01) == 8  # 2 * 1.96^2 = 7.7
-    assert rounds.processes_needed(0, 0.01) == 1
 
 
 def test_at_recall():
