@@ -41,6 +41,7 @@ class DeviceBench {
         differing_words_(1) {
     if (const char* why = cuda::why_unsupported(mask_.view().grid.block)) throw Unsupported(why);
     bound_ = method_->on_device(inputs());
+    remark_ = joined(remark_, bound_->remark());
     if (!bound_->has_selection() && method_->has_selection() && method_->role() == Role::method)
       remark_ = joined(remark_, "mask made on the CPU: no selection to time");
   }

@@ -124,6 +124,19 @@ TEST_P(CudaSelect, SaleOfOtherTilesIsThatOfTheCpu) {
   RecordProperty("differing_tiles", std::to_string(all.tiles) + " of " + std::to_string(all.kept));
 }
 
+TEST_P(CudaSelect, PackedFourBitCodesGiveTheSameMask) {
+  using Int4 = cuda::SaleOptions::Int4;
+  for (const Shape& shape : kShapes)
+    for (const char* block : {"64x32", "128x64"}) {
+      const RoundedProblem p(make_problem(shape), GetParam());
+      const BlockMask like = cpu_mask(p, *make_method("sale", {{"block", block}}), false);
+      const std::vector<float> thresholds(shape.q_heads, 0.003f);
+      const BlockMask lanes = device_sale(p, like, {.bits = 4, .int4 = Int4::in_8_bit_lanes}, thresholds);
+      const BlockMask packed = device_sale(p, like, {.bits = 4, .int4 = Int4::packed}, thresholds);
+      EXPECT_TRUE(std::ranges::equal(lanes.bits(), packed.bits())) << shape_text(shape) << " " << block;
+    }
+}
+
 TEST_P(CudaSelect, SaleHasAThresholdAHeadAndDenseHeads) {
   const Shape shape{4, 2, 1500, 1700, 64};
   const RoundedProblem p(make_problem(shape), GetParam());

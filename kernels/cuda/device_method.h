@@ -1,6 +1,8 @@
 // A method at work on a CUDA device: bound to one problem and its buffers, in the phases that are timed apart.
 #pragma once
 
+#include <string>
+
 #include "core/block_mask.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/device_problem.h"
@@ -31,6 +33,8 @@ class DeviceMethod {
   /// The mask to lists of key chunks.
   virtual void index(Stream stream) = 0;
   virtual void attend(Stream stream) = 0;
+  /// What the reader of the result must know of how this device does it; mostly empty.
+  virtual std::string remark() const { return {}; }
 };
 
 }  // namespace salebench::cuda

@@ -14,10 +14,10 @@ __device__ inline std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-/// Byte offset of a 16-byte chunk in a tile whose rows have kRowBytes (64 or a multiple of 128).
+/// Byte offset of a 16-byte chunk in a tile whose rows have kRowBytes (32, 64 or a multiple of 128).
 template <int kRowBytes>
 __device__ inline int swizzle(int row, int chunk) {
-  const int turn = kRowBytes >= 128 ? row & 7 : row >> 1 & 3;
+  const int turn = kRowBytes >= 128 ? row & 7 : kRowBytes == 64 ? row >> 1 & 3 : row >> 2 & 1;
   return row * kRowBytes + (chunk ^ turn) * 16;
 }
 
@@ -75,6 +75,14 @@ __device__ inline void multiply_add<__half>(float (&c)[4], const std::uint32_t (
 /// The same for 8-bit integers: a [16 x 32], b [32 x 8].
 __device__ inline void multiply_add_s8(int (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/// The same for 4-bit integers: a [16 x 64], b [64 x 8]. Hardware on sm_80 to sm_89, slow software on sm_90.
+__device__ inline void multiply_add_s4(int (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k64.row.col.s32.s4.s4.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));

@@ -18,7 +18,8 @@ struct SaleBuffers {
   int key_room;            ///< kv_len rounded up to what the scan takes at a time
   double* slab_sums;       ///< [heads, slabs, head_dim] of Q or K, whichever is larger
   float *q_mean, *k_mean;  ///< [heads, head_dim]; zero where not smoothed
-  std::int8_t *q, *k;      ///< codes, [q_heads, q_len, head_dim] and [kv_heads, key_room, head_dim]
+  std::int8_t *q, *k;      ///< codes, [q_heads, q_len, head_dim] and [kv_heads, key_room, head_dim]; packed ones take
+                           ///< half of a row's bytes, the lower channel in the lower half of a byte
   float* q_scale;          ///< [q_heads, q_len]
   float* k_scale;          ///< [kv_heads, key_room / 32, 4]
   float* bias;             ///< [q_heads, key_room]: (mean of q) . k_j / k_scale_j

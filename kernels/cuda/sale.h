@@ -1,7 +1,6 @@
 // SALE's selection on the device (methods/sale.cpp is its definition): means, quantisation and bias, the reference pass
 // over sink and local keys, the scan of the middle, and the vote, which writes the mask's bits. It has the fixed
-// reference and scales by thread, for all tiles. 4-bit codes are computed in 8-bit lanes: mma.sync for s4 is native on
-// sm_80 to sm_89 only and not used yet.
+// reference and scales by thread, for all tiles.
 #pragma once
 
 #include "core/block_mask.h"
@@ -15,7 +14,13 @@ struct SaleOptions {
   bool smooth_q = true;    ///< quantise Q minus its mean
   bool smooth_k = true;    ///< quantise K minus its mean
   bool all_dense = false;  ///< keep every causal tile, as for short inputs
+  /// Whose products 4-bit codes go through; the masks are the same. Hardware for 4-bit ones is in sm_80 to sm_89;
+  /// sm_90 emulates it about 25 times slower than its 8-bit ones.
+  enum class Int4 { where_native, packed, in_8_bit_lanes } int4 = Int4::where_native;
 };
+
+/// Whether the codes are packed, two a byte, and multiplied as 4-bit integers on the current device.
+bool sale_packs_codes(const SaleOptions& options);
 
 std::size_t sale_select_bytes(const Shape& shape);
 

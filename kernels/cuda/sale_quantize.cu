@@ -45,15 +45,22 @@ struct QuarterRow {
       for (int j = 0; j < 8; ++j) sum += x[i + j] * other[channel(i) + j];
     return sum;
   }
-  /// Rounds to whole multiples of the scale.
-  __device__ void write(float scale, std::int8_t* row) const {
+  /// Rounds to whole multiples of the scale, and writes them to row `at` of the codes.
+  template <int kBits>
+  __device__ void write(float scale, std::int8_t* codes, std::size_t at) const {
+    constexpr int kPerWord = 32 / kBits;
     const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+    std::int8_t* const row = codes + at * (kDim * kBits / 8);
 #pragma unroll
     for (int i = 0; i < kCount; i += 8) {
       std::uint32_t words[2] = {};
 #pragma unroll
-      for (int j = 0; j < 8; ++j) words[j / 4] |= (__float2int_rn(x[i + j] * inverse) & 255u) << (j % 4 * 8);
-      *reinterpret_cast<uint2*>(row + channel(i)) = make_uint2(words[0], words[1]);
+      for (int j = 0; j < 8; ++j)
+        words[j / kPerWord] |= (__float2int_rn(x[i + j] * inverse) & ((1u << kBits) - 1)) << (j % kPerWord * kBits);
+      if constexpr (kBits == 8)
+        *reinterpret_cast<uint2*>(row + channel(i)) = make_uint2(words[0], words[1]);
+      else
+        *reinterpret_cast<std::uint32_t*>(row + channel(i) / 2) = words[0];
     }
   }
 };
@@ -64,7 +71,7 @@ __device__ inline void join_group(int* group_most, float most) {
 }
 
 /// Rows i and i + 8 of each 16 share a scale.
-template <class T, int kDim>
+template <class T, int kDim, int kBits>
 __global__ void __launch_bounds__(kThreads) quantize_q_kernel(const T* q, int q_len, float levels, SaleBuffers b) {
   __shared__ int most[kRows / 2], mean_most;
   const int head = blockIdx.y, local = threadIdx.x / kThreadsPerRow, row = blockIdx.x * kRows + local;
@@ -80,13 +87,13 @@ __global__ void __launch_bounds__(kThreads) quantize_q_kernel(const T* q, int q_
   __syncthreads();
   if (row >= q_len) return;
   const float scale = fmaxf(__int_as_float(most[group]) / levels, kScaleFloor * __int_as_float(mean_most));
-  part.write(scale, b.q + at * kDim);
+  part.template write<kBits>(scale, b.q, at);
   if (threadIdx.x % kThreadsPerRow == 0) b.q_scale[at] = scale;
 }
 
 /// Keys j of a block with equal (j mod 8) / 2 share a scale. Also the bias of each key for the query heads of its
 /// group.
-template <class T, int kDim>
+template <class T, int kDim, int kBits>
 __global__ void __launch_bounds__(kThreads)
     quantize_k_kernel(const T* k, int kv_len, int group_heads, float levels, SaleBuffers b) {
   __shared__ int most[kKeyGroups];
@@ -100,7 +107,7 @@ __global__ void __launch_bounds__(kThreads)
   join_group(&most[group], part.max_abs());
   __syncthreads();
   const float scale = __int_as_float(most[group]) / levels;
-  part.write(scale, b.k + (std::size_t(head) * b.key_room + key) * kDim);  // zeros past the end
+  part.template write<kBits>(scale, b.k, std::size_t(head) * b.key_room + key);  // zeros past the end
   if (threadIdx.x < kKeyGroups)
     b.k_scale[(std::size_t(head) * (b.key_room / kChunkKeys) + blockIdx.x) * kKeyGroups + threadIdx.x] =
         __int_as_float(most[threadIdx.x]) / levels;
@@ -114,21 +121,29 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-}  // namespace
-
-void sale_quantize(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, Stream stream) {
+template <int kBits>
+void quantize(const DeviceProblem& p, float levels, const SaleBuffers& b, Stream stream) {
   const Shape& s = p.shape;
-  const float levels = options.bits == 4 ? 7.0f : 127.0f;
-  SALEBENCH_CUDA_CHECK(cudaMemsetAsync(b.bias_most, 0, sizeof(int) * s.q_heads, stream));
   dispatch(p.dtype, s.head_dim, [&](auto type, auto dim) {
     using T = decltype(type);
-    quantize_q_kernel<T, dim><<<dim3(ceil_div(s.q_len, kRows), s.q_heads), kThreads, 0, stream>>>(
+    quantize_q_kernel<T, dim, kBits><<<dim3(ceil_div(s.q_len, kRows), s.q_heads), kThreads, 0, stream>>>(
         static_cast<const T*>(p.q), s.q_len, levels, b);
     SALEBENCH_CUDA_CHECK(cudaGetLastError());
-    quantize_k_kernel<T, dim><<<dim3(b.key_room / kRows, s.kv_heads), kThreads, 0, stream>>>(
+    quantize_k_kernel<T, dim, kBits><<<dim3(b.key_room / kRows, s.kv_heads), kThreads, 0, stream>>>(
         static_cast<const T*>(p.k), s.kv_len, s.group(), levels, b);
   });
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
+}
+
+}  // namespace
+
+void sale_quantize(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, Stream stream) {
+  SALEBENCH_CUDA_CHECK(cudaMemsetAsync(b.bias_most, 0, sizeof(int) * p.shape.q_heads, stream));
+  const float levels = options.bits == 4 ? 7.0f : 127.0f;
+  if (sale_packs_codes(options))
+    quantize<4>(p, levels, b, stream);
+  else
+    quantize<8>(p, levels, b, stream);
 }
 
 }  // namespace salebench::cuda

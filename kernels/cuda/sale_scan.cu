@@ -1,6 +1,7 @@
-// The scan of SALE's middle key blocks with 8-bit codes. A CTA takes 256 query rows, a warp 32 of them, so that each
-// key tile serves four tiles of rows. In the MMA's accumulator a lane's values of one row and one key block share both
-// scales, so their largest integer decides.
+// The scan of SALE's middle key blocks with codes of 8 bits, or of 4 where the chip multiplies those: in both the MMA's
+// operands lie alike in bytes. A CTA takes 256 query rows, a warp 32 of them, so that each key tile serves four tiles
+// of rows. In the MMA's accumulator a lane's values of one row and one key block share both scales, so their largest
+// integer decides.
 #include "kernels/cuda/sale.cuh"
 
 namespace salebench::cuda {
@@ -16,10 +17,10 @@ constexpr float kMagic = 12582912.0f;
 constexpr int kMagicBits = 0x4b400000;
 constexpr float kMagicRange = 2097152.0f;  // 2^21, as 128 products of codes add at most as much again
 
-/// What the scan takes at a time.
-template <int kDim>
+/// What the scan takes at a time; kBytes of codes a row.
+template <int kBytes>
 struct Segment {
-  std::int8_t codes[kScanKeys * kDim];  // swizzled rows
+  std::int8_t codes[kScanKeys * kBytes];  // swizzled rows
   float bias[kScanKeys];
   float scale[kScanChunks * kKeyGroups];
 };
@@ -34,25 +35,25 @@ struct ScanArgs {
 };
 
 /// Copies one segment after the other to shared memory; each thread keeps its places.
-template <int kDim>
+template <int kBytes>
 class SegmentLoader {
  public:
   __device__ SegmentLoader(const ScanArgs& a, int head, int kv_head) {
     const int t = threadIdx.x;
-    codes_ = a.k + std::size_t(kv_head) * a.key_room * kDim + t * 16;
+    codes_ = a.k + std::size_t(kv_head) * a.key_room * kBytes + t * 16;
     bias_ = a.bias + std::size_t(head) * a.key_room + 4 * t;
     scale_ = a.k_scale + std::size_t(kv_head) * (a.key_room / kChunkKeys) * kKeyGroups + 4 * (t - kBiasThreads);
   }
-  __device__ void load_next(Segment<kDim>& to) {
-    constexpr int kChunks = kDim / 16, kPass = kThreads / kChunks;  // rows that the CTA copies at a time
+  __device__ void load_next(Segment<kBytes>& to) {
+    constexpr int kChunks = kBytes / 16, kPass = kThreads / kChunks;  // rows that the CTA copies at a time
     const int t = threadIdx.x;
-    const std::uint32_t place = shared_address(to.codes) + swizzle<kDim>(t / kChunks, t % kChunks);
+    const std::uint32_t place = shared_address(to.codes) + swizzle<kBytes>(t / kChunks, t % kChunks);
 #pragma unroll
-    for (int r = 0; r < kScanKeys; r += kPass) copy_async(place + r * kDim, codes_ + r * kDim);
+    for (int r = 0; r < kScanKeys; r += kPass) copy_async(place + r * kBytes, codes_ + r * kBytes);
     if (t < kBiasThreads) copy_async(shared_address(to.bias + 4 * t), bias_);
     if (t >= kBiasThreads && t < kBiasThreads + kScanChunks)
       copy_async(shared_address(to.scale + 4 * (t - kBiasThreads)), scale_);
-    codes_ += kScanKeys * kDim, bias_ += kScanKeys, scale_ += kScanChunks * kKeyGroups;
+    codes_ += kScanKeys * kBytes, bias_ += kScanKeys, scale_ += kScanChunks * kKeyGroups;
   }
 
  private:
@@ -61,10 +62,18 @@ class SegmentLoader {
   const float *bias_, *scale_;
 };
 
+template <int kBits>
+__device__ inline void multiply_add(int (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  if constexpr (kBits == 4)
+    multiply_add_s4(c, a, b0, b1);
+  else
+    multiply_add_s8(c, a, b0, b1);
+}
+
 /// The queries of a warp: codes as MMA operands, and for each of a lane's rows 1 / scale and limit / scale.
-template <int kDim>
+template <int kBytes>
 struct ScanRows {
-  std::uint32_t codes[kMTiles][kDim / 32][4];
+  std::uint32_t codes[kMTiles][kBytes / 32][4];
   float inverse[kMTiles][2], limit[kMTiles][2];
   bool wide;  // some bias / scale is too large for kMagic
 
@@ -82,13 +91,12 @@ struct ScanRows {
         limit[m][h] = scale > 0 ? t / scale : t <= 0 ? -INFINITY : INFINITY;  // with scale 0 all logits are 0
         most = fmaxf(most, inverse[m][h]);
 #pragma unroll
-        for (int d = 0; d < kDim / 32; ++d)
+        for (int d = 0; d < kBytes / 32; ++d)
 #pragma unroll
           for (int half = 0; half < 2; ++half)
-            codes[m][d][2 * half + h] =
-                valid
-                    ? *reinterpret_cast<const std::uint32_t*>(a.q + at * kDim + 32 * d + 16 * half + lane_id() % 4 * 4)
-                    : 0;
+            codes[m][d][2 * half + h] = valid ? *reinterpret_cast<const std::uint32_t*>(a.q + at * kBytes + 32 * d +
+                                                                                        16 * half + lane_id() % 4 * 4)
+                                              : 0;
       }
     wide = __any_sync(~0u, most * __int_as_float(a.bias_most[head]) >= kMagicRange);
   }
@@ -96,8 +104,8 @@ struct ScanRows {
 
 /// Whether any of the lane's logits in chunk `chunk` of the segment reaches its row's limit. kWide is for biases
 /// beyond kMagic's range.
-template <int kDim, bool kWide>
-__device__ inline bool reaches(const ScanRows<kDim>& rows, const Segment<kDim>& keys, int chunk) {
+template <int kBits, int kBytes, bool kWide>
+__device__ inline bool reaches(const ScanRows<kBytes>& rows, const Segment<kBytes>& keys, int chunk) {
   constexpr int kTiles = kChunkKeys / 8;
   const int lane = lane_id();
   int sum[kMTiles][kTiles][4];  // kMagicBits + rint(bias / q_scale), then + q . k
@@ -114,16 +122,16 @@ __device__ inline bool reaches(const ScanRows<kDim>& rows, const Segment<kDim>& 
   }
   const std::uint32_t codes = shared_address(keys.codes);
 #pragma unroll
-  for (int d = 0; d < kDim / 32; ++d)
+  for (int d = 0; d < kBytes / 32; ++d)
 #pragma unroll
     for (int n = 0; n < kTiles; n += 2) {
-      std::uint32_t b[4];  // both halves of 32 channels for keys 8 n and 8 (n + 1)
-      load_matrices(b,
-                    codes + swizzle<kDim>(chunk * kChunkKeys + 8 * n + lane % 8 + lane / 16 * 8, 2 * d + lane / 8 % 2));
+      std::uint32_t b[4];  // both halves of 32 bytes of channels for keys 8 n and 8 (n + 1)
+      load_matrices(
+          b, codes + swizzle<kBytes>(chunk * kChunkKeys + 8 * n + lane % 8 + lane / 16 * 8, 2 * d + lane / 8 % 2));
 #pragma unroll
       for (int m = 0; m < kMTiles; ++m) {
-        multiply_add_s8(sum[m][n], rows.codes[m][d], b[0], b[1]);
-        multiply_add_s8(sum[m][n + 1], rows.codes[m][d], b[2], b[3]);
+        multiply_add<kBits>(sum[m][n], rows.codes[m][d], b[0], b[1]);
+        multiply_add<kBits>(sum[m][n + 1], rows.codes[m][d], b[2], b[3]);
       }
     }
   const float scale = keys.scale[chunk * kKeyGroups + lane % 4];
@@ -142,20 +150,20 @@ __device__ inline bool reaches(const ScanRows<kDim>& rows, const Segment<kDim>& 
 }
 
 /// Bit c: whether the lane finds chunk c of the segment reached.
-template <int kDim, bool kWide>
-__device__ inline unsigned reached_chunks(const ScanRows<kDim>& rows, const Segment<kDim>& keys) {
+template <int kBits, int kBytes, bool kWide>
+__device__ inline unsigned reached_chunks(const ScanRows<kBytes>& rows, const Segment<kBytes>& keys) {
   unsigned found = 0;
 #pragma unroll 4
   for (int chunk = 0; chunk < kScanChunks; ++chunk)
-    if (reaches<kDim, kWide>(rows, keys, chunk)) found |= 1u << chunk;
+    if (reaches<kBits, kBytes, kWide>(rows, keys, chunk)) found |= 1u << chunk;
   return found;
 }
 
 /// kStages segments are in shared memory or on their way there.
-template <int kDim, int kStages>
+template <int kBits, int kBytes, int kStages>
 __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant__ ScanArgs a) {
   extern __shared__ __align__(1024) char memory[];
-  auto* const stages = reinterpret_cast<Segment<kDim>*>(memory);
+  auto* const stages = reinterpret_cast<Segment<kBytes>*>(memory);
   // One KV head after the other, the longest rows first, the heads of a group side by side.
   const int of_kv_head = blockIdx.x % (a.group * a.row_groups), kv_head = blockIdx.x / (a.group * a.row_groups);
   const int head = kv_head * a.group + of_kv_head % a.group;
@@ -167,12 +175,12 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
   const int segments = last_end == 1 ? 0 : (last_end * chunks + kScanChunks - 1) / kScanChunks;
   const int end = q_block < a.grid.q_blocks ? middle_end(a.grid, q_block, a.local_blocks) : 0;
 
-  SegmentLoader<kDim> loader(a, head, kv_head);
+  SegmentLoader<kBytes> loader(a, head, kv_head);
   for (int segment = 0; segment < kStages - 1; ++segment) {
     if (segment < segments) loader.load_next(stages[segment]);
     commit_copies();
   }
-  const ScanRows<kDim> rows(a, head, row);
+  const ScanRows<kBytes> rows(a, head, row);
   std::uint32_t* const mask_row = a.bits + (std::size_t(head) * a.grid.q_blocks + q_block) * a.grid.words;
   unsigned found = 0;  // chunks of the group of 32 under way
   int stage = 0, next_stage = kStages - 1;
@@ -182,9 +190,9 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
     if (segment + kStages - 1 < segments) loader.load_next(stages[next_stage]);
     commit_copies();
     if (segment * kScanChunks < end * chunks) {
-      const Segment<kDim>& keys = stages[stage];
-      const unsigned reached =
-          rows.wide ? reached_chunks<kDim, true>(rows, keys) : reached_chunks<kDim, false>(rows, keys);
+      const Segment<kBytes>& keys = stages[stage];
+      const unsigned reached = rows.wide ? reached_chunks<kBits, kBytes, true>(rows, keys)
+                                         : reached_chunks<kBits, kBytes, false>(rows, keys);
       found |= reached << (segment % kGroupSegments * kScanChunks);
     }
     stage = stage + 1 == kStages ? 0 : stage + 1;
@@ -196,10 +204,10 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
   }
 }
 
-template <int kDim, int kStages>
+template <int kBits, int kBytes, int kStages>
 void launch(const ScanArgs& args, int blocks, Stream stream) {
-  constexpr auto kernel = scan_kernel<kDim, kStages>;
-  constexpr int bytes = kStages * sizeof(Segment<kDim>);
+  constexpr auto kernel = scan_kernel<kBits, kBytes, kStages>;
+  constexpr int bytes = kStages * sizeof(Segment<kBytes>);
   SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   kernel<<<blocks, kThreads, bytes, stream>>>(args);
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
@@ -231,12 +239,17 @@ void sale_scan_codes(const DeviceProblem& p, const SaleOptions& options, const S
                       options.local_blocks,
                       row_groups};
   const int blocks = p.shape.q_heads * row_groups;
-  if (p.shape.head_dim == 64)
-    launch<64, 3>(args, blocks, stream);
+  const bool packed = sale_packs_codes(options);
+  if (packed && p.shape.head_dim == 64)
+    launch<4, 32, 3>(args, blocks, stream);
+  else if (packed)
+    launch<4, 64, 3>(args, blocks, stream);
+  else if (p.shape.head_dim == 64)
+    launch<8, 64, 3>(args, blocks, stream);
   else if (shared_bytes_allowed() >= int(3 * sizeof(Segment<128>)))
-    launch<128, 3>(args, blocks, stream);
+    launch<8, 128, 3>(args, blocks, stream);
   else  // sm_86 and sm_89 have 99 KB
-    launch<128, 2>(args, blocks, stream);
+    launch<8, 128, 2>(args, blocks, stream);
 }
 
 }  // namespace salebench::cuda

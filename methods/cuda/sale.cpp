@@ -18,6 +18,10 @@ class SaleOnDevice : public MaskedDeviceMethod {
     cuda::sale_select(in().problem, options_, log_thresholds_.data(), workspace_.data(), in().mask, stream);
   }
 
+  std::string remark() const override {
+    return options_.bits == 4 && !cuda::sale_packs_codes(options_) ? "4-bit codes in 8-bit lanes" : "";
+  }
+
  private:
   cuda::SaleOptions options_;
   cuda::DeviceVector<float> log_thresholds_;
