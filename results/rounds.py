@@ -19,16 +19,23 @@ LEVEL = 0.05  # of the Mann-Whitney tests
 DIFFERENCE = 0.01  # between two methods, that a comparison is to find
 
 
-def sample_totals(samples: pd.DataFrame) -> pd.Series:
-    """Seconds of each sample over all phases of the method, by (cell, sample)."""
+def sample_totals(samples: pd.DataFrame) -> pd.DataFrame:
+    """Seconds of each sample over all phases of the method, by (cell, sample), and cycles where the clock is known."""
     own = samples[samples.phase.isin(["select", "index", "attend"])]
-    return own.groupby(["cell", "sample"]).seconds.sum()
+    totals = own.groupby(["cell", "sample"]).agg(seconds=("seconds", "sum"), clock=("sm_clock_mhz", "mean"))
+    return totals.assign(cycles=1e6 * totals.seconds * totals.clock)
 
 
 def share_called_different(rounds: list[np.ndarray]) -> float:
     """Share of the pairs of rounds that a two-sided Mann-Whitney test calls different."""
     pairs = list(itertools.combinations(rounds, 2))
     return sum(stats.mannwhitneyu(a, b).pvalue < LEVEL for a, b in pairs) / len(pairs)
+
+
+def relative_deviation(rounds: list[np.ndarray]) -> float:
+    """Standard deviation of the medians of the rounds, relative to their mean; NaN where a value is not known."""
+    medians = np.array([np.median(r) for r in rounds])
+    return medians.std(ddof=1) / medians.mean()
 
 
 def processes_needed(deviation: float, difference: float = DIFFERENCE) -> int:
@@ -45,9 +52,9 @@ def against_itself(run: results.Run) -> pd.DataFrame:
     for _, group in cells.groupby([*results.PLACE, "method", "params"], sort=False):
         if len(group) < 2:
             continue
-        rounds = [totals.loc[cell].to_numpy() for cell in group.cell]
+        rounds, cycles = ([totals.loc[cell, unit].to_numpy() for cell in group.cell] for unit in ("seconds", "cycles"))
         medians = np.array([np.median(r) for r in rounds])
-        middle, deviation = np.median(medians), medians.std(ddof=1) / medians.mean()
+        middle, deviation = np.median(medians), relative_deviation(rounds)
         first = group.iloc[0]
         rows.append({
             "problem": first.problem, "len": first.kv_len, "backend": first.backend, "method": first.method,
@@ -56,6 +63,7 @@ def against_itself(run: results.Run) -> pd.DataFrame:
             "range %": 100 * (medians.max() - medians.min()) / middle, "deviation %": 100 * deviation,
             "pairs called different %": 100 * share_called_different(rounds),
             f"processes to see {DIFFERENCE:.0%}": processes_needed(deviation),
+            "deviation of cycles %": 100 * relative_deviation(cycles),
         })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -27,7 +27,7 @@ def rounds_run(totals: list[list[float]]) -> results.Run:
     """A run of one cell in several rounds, whose samples have these totals, in two phases."""
     numbers = list(range(len(totals)))
     cells = cells_frame(cell=numbers, round=numbers, settings=[""] * len(totals), noise=[0.01] * len(totals))
-    samples = [{"cell": cell, "sample": i, "phase": phase, "seconds": total / 2}
+    samples = [{"cell": cell, "sample": i, "phase": phase, "seconds": total / 2, "sm_clock_mhz": 1e3 / total}
                for cell, row in enumerate(totals) for i, total in enumerate(row) for phase in ("select", "attend")]
     samples += [{**sample, "phase": "dense"} for sample in samples]
     none, texts = pd.DataFrame(), dict.fromkeys(("run", "created_utc", "argv", "config_yaml", "note"), "")
@@ -41,6 +41,7 @@ def test_rounds_that_agree_and_rounds_that_do_not():
     assert alike["pairs called different %"] < 15 and alike["median ms"] == pytest.approx(1000, rel=0.01)
     apart = rounds.against_itself(rounds_run((random.normal(1, 0.01, (20, 40)) + np.arange(20)[:, None]).tolist()))
     assert apart.iloc[0]["pairs called different %"] == 100
+    assert apart.iloc[0]["deviation of cycles %"] == pytest.approx(0, abs=1e-9)  # the clock explains it all
     assert apart.iloc[0]["range %"] == pytest.approx(100 * 19 / 10.5, rel=0.02)
     assert rounds.against_itself(rounds_run([[1.0, 2.0]])).empty
 
