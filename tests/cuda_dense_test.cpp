@@ -121,6 +121,37 @@ TEST_P(CudaDense, TwoPlansGiveTheSameBits) {
   }
 }
 
+/// A stream under capture refuses calls that wait for the device or allocate.
+TEST_P(CudaDense, RunOnlyLaunches) {
+  const RoundedProblem p(make_problem({8, 2, 1000, 1500, 128}), GetParam());
+  for (const DenseKernel* kernel : usable()) {
+    SCOPED_TRACE(kernel->name());
+    const DeviceArray<std::uint16_t> output(p.host.q.size());
+    const DeviceArray<float> lse(std::size_t(8) * 1000);
+    const auto plan = kernel->plan(p.view(), {output.data(), lse.data()});
+    const DeviceArray<char> workspace(plan->workspace_bytes());
+    cudaStream_t stream = nullptr;
+    check_cuda(cudaStreamCreate(&stream));
+    plan->prepare(workspace.data(), stream);
+    plan->run(workspace.data(), stream);  // loads the kernel's code
+    check_cuda(cudaStreamSynchronize(stream));
+    const auto first = output.host();
+    check_cuda(cudaMemset(output.data(), 0xff, 2 * output.size()));
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t program = nullptr;
+    check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    plan->run(workspace.data(), stream);
+    check_cuda(cudaStreamEndCapture(stream, &graph));
+    check_cuda(cudaGraphInstantiate(&program, graph, 0));
+    check_cuda(cudaGraphLaunch(program, stream));
+    check_cuda(cudaStreamSynchronize(stream));
+    EXPECT_EQ(output.host(), first);
+    check_cuda(cudaGraphExecDestroy(program));
+    check_cuda(cudaGraphDestroy(graph));
+    check_cuda(cudaStreamDestroy(stream));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, CudaDense, testing::Values(Dtype::fp16, Dtype::bf16),
                          [](const auto& info) { return info.param == Dtype::fp16 ? "fp16" : "bf16"; });
 

@@ -1,7 +1,10 @@
 // Times of the CUDA kernels on random data: bf16, head_dim 128, 32 query and 8 KV heads, causal. Each sample starts
 // with a flushed L2 and is timed by CUDA events; the table shows medians.
-// Usage: salebench_cuda_bench [dense|dense64|sparse|sale|topk|truth...] [KV_LEN...]   (default: all, 32768 65536;
-// dense64 is dense with head_dim 64)
+// Usage: salebench_cuda_bench [PART...] [KV_LEN...]      (default: all parts, 32768 65536)
+//   dense          the dense kernels in turn, or those that are named too (ours, cudnn, flashinfer, fa3)
+//   dense64        the same with head_dim 64
+//   burst          dense and dense64 leave the card idle for 40 ms before each run
+//   sparse sale topk truth
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
@@ -13,6 +16,7 @@
 
 #include "kernels/bench/cuda_bench.cuh"
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/dense_kernels.h"
 #include "kernels/cuda/devices.h"
 #include "kernels/cuda/mask_builders.h"
 #include "kernels/cuda/metrics.h"
@@ -22,6 +26,7 @@ namespace salebench::cuda {
 namespace {
 
 constexpr int kSamples = 11;
+constexpr int kPauseMs = 40;
 
 /// Values with mean 0 and variance 1, near enough to normal: the sum of four uniform ones.
 __global__ void fill_kernel(__nv_bfloat16* values, std::size_t count, std::uint64_t seed) {
@@ -164,6 +169,17 @@ void bench_topk(const Case& c, BlockSize block, Timer& timer) {
   cudaFree(budgets);
 }
 
+void bench_dense(const std::set<std::string>& parts, const std::vector<int>& lengths, const Timer& timer) {
+  DenseBench dense{.pause_ms = parts.contains("burst") ? kPauseMs : 0};
+  for (const DenseKernel* kernel : dense_kernels())
+    if (parts.contains(kernel->name())) dense.names.insert(kernel->name());
+  for (const auto& [part, head_dim] : {std::pair("dense", 128), std::pair("dense64", 64)}) {
+    dense.head_dim = head_dim;
+    for (const int length : lengths)
+      if (parts.contains(part)) bench_dense_kernels(length, dense, timer.flush());
+  }
+}
+
 int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
   const CudaDevices found = cuda_devices();
   if (found.devices.empty()) {
@@ -172,9 +188,7 @@ int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
   }
   std::printf("%s, driver %d, runtime %d\n", found.devices[0].name.c_str(), found.driver, found.runtime);
   Timer timer;
-  for (const auto& [part, head_dim] : {std::pair("dense", 128), std::pair("dense64", 64)})
-    for (const int length : lengths)
-      if (parts.contains(part)) bench_dense_kernels(length, head_dim, timer.flush());
+  bench_dense(parts, lengths, timer);
   std::printf(" length  tile         density   index ms         ms  effective TFLOP/s (with index)\n");
   for (const int length : lengths) {
     const Case c(length);

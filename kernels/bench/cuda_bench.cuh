@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cmath>
+#include <set>
+#include <string>
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/launch.cuh"
@@ -10,8 +12,15 @@ namespace salebench::cuda {
 
 constexpr std::size_t kFlushBytes = std::size_t(256) << 20;  // above twice the L2 of any chip here
 
-/// All dense kernels that are built in and can run, side by side: milliseconds, TFLOP/s and spread.
-void bench_dense_kernels(int length, int head_dim, char* flush);
+/// How bench_dense_kernels() measures.
+struct DenseBench {
+  int head_dim = 128;
+  int pause_ms = 0;             ///< idle before each run: the chip's clock recovers from what ran before
+  std::set<std::string> names;  ///< which kernels; all if empty
+};
+
+/// The dense kernels that are built in and can run, side by side: milliseconds, TFLOP/s and spread.
+void bench_dense_kernels(int length, const DenseBench& how, char* flush);
 
 __host__ __device__ inline std::uint32_t hash(std::uint64_t x) {  // splitmix64
   x += 0x9e3779b97f4a7c15u;

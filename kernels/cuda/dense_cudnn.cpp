@@ -19,7 +19,7 @@ namespace {
 
 namespace fe = cudnn_frontend;
 
-constexpr int kOldest = 90600;  // the first whose bottom-right causality takes any length
+constexpr std::size_t kOldest = 90600;  // the first whose bottom-right causality takes any length
 
 enum Tensor : std::int64_t { kQ = 1, kK, kV, kOutput, kLse };
 
@@ -31,21 +31,22 @@ void check(cudnnStatus_t status, const char* what) {
     throw std::runtime_error(std::string("cudnn: ") + what + ": status " + std::to_string(status));
 }
 
+/// Both write 9.19.0 as 91900.
+std::string version_text(std::size_t version) {
+  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
+}
+
 /// Loads the library once a process; the reason if it can't be used.
 const std::string& why_no_library() {
   static const std::string why = []() -> std::string {
     fe::cudnn_dlhandle = dlopen("libcudnn.so.9", RTLD_NOW);
     if (!fe::cudnn_dlhandle) return "libcudnn.so.9 not found; install cuDNN 9 or name its folder in LD_LIBRARY_PATH";
-    const auto version = static_cast<int>(fe::detail::get_backend_version());
-    if (version < kOldest) return "cuDNN " + std::to_string(version) + " is older than 9.6";
+    const std::size_t version = fe::detail::get_backend_version();
+    if (version < kOldest) return "cuDNN " + version_text(version) + " is older than 9.6";
     return {};
   }();
   return why;
-}
-
-std::string version_text(std::size_t version, int major_unit) {
-  const std::size_t major = version / major_unit, minor = version % major_unit / 100;
-  return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(version % 100);
 }
 
 /// One handle for the process; making one loads cuDNN's kernels.
@@ -111,9 +112,9 @@ class CudnnKernel : public DenseKernel {
  public:
   std::string name() const override { return "cudnn"; }
   std::string version() const override {
-    const std::string frontend = "frontend " + version_text(CUDNN_FRONTEND_VERSION, 10000);
-    if (!fe::cudnn_dlhandle && !why_no_library().empty()) return frontend;
-    return version_text(fe::detail::get_backend_version(), 10000) + " (" + frontend + ")";
+    std::string text = "frontend " + version_text(CUDNN_FRONTEND_VERSION);
+    if (why_no_library().empty()) text = version_text(fe::detail::get_backend_version()) + " (" + text + ")";
+    return text;
   }
   std::string why_not(const Shape& shape, bool /*causal*/, float scale, Dtype /*dtype*/) const override {
     if (const char* const why = why_unsupported(shape, scale)) return why;
