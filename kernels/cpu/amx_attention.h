@@ -9,22 +9,16 @@ namespace salebench::cpu {
 
 inline constexpr int kAmxRowTile = 128;  ///< query rows that one task works on at a time
 
-struct AmxTask {
+struct AmxTask : RowTask {
   const float* q = nullptr;  ///< [rows, head_dim], rows at most kAmxRowTile
-  int rows = 0, dim = 0, kv_head = 0;
+  int kv_head = 0;
   float factor = 1.0f;  ///< scale * log2(e)
   const AmxKeysValues* kv = nullptr;
-  const PanelVisits* visits = nullptr;
-  int block_rows = kAmxRowTile;  ///< rows of a query block: row r follows the lanes of query block r / block_rows
-  RowLimits limits;
-  float* output = nullptr;  ///< [rows, head_dim], or null for the log-sum-exp alone
-  float* lse = nullptr;     ///< [rows]
 };
 
 /// Buffers that a thread reuses from task to task.
 struct AmxWorkspace {
   AlignedBuffer memory;
-  PanelVisits visits;
   TilePrograms programs;
 };
 

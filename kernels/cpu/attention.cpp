@@ -50,71 +50,83 @@ RowLimits tile_limits(const RowTile& tile, RowLimits limits) {
 }
 
 #if defined(__x86_64__) && defined(__linux__)
-/// run_tiles with the AMX kernel.
-template <class ListPanels>
-void run_amx_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, int block_q, const RowLimits& limits,
-                   const ListPanels& list_panels, AttentionView out) {
-  const bool with_values = !out.output.empty();
-  const AmxKeysValues packed = pack_keys_values(p, with_values);
+/// What one thread needs to run tasks with the AMX kernel.
+class AmxWorker {
+ public:
+  AmxWorker(const HostProblem& p, const AmxKeysValues& kv) : p_(p), kv_(kv) {}
+
+  void attend(const RowTile& tile, const RowTask& rows) {
+    thread_local AmxWorkspace work;
+    AmxTask task{rows};
+    task.q = p_.q_head(tile.head) + std::size_t(tile.begin) * p_.shape.head_dim;
+    task.kv_head = p_.shape.kv_head_of(tile.head);
+    task.factor = p_.scale * std::numbers::log2e_v<float>;
+    task.kv = &kv_;
+    amx_attend_tile(task, work);
+  }
+
+ private:
+  const HostProblem& p_;
+  const AmxKeysValues& kv_;
+  TileScope scope_;
+};
+#endif
+
+/// The same with the vector kernel.
+class VectorWorker {
+ public:
+  VectorWorker(const HostProblem& p, const std::vector<PackedHead>& kv) : p_(p), kv_(kv) {}
+
+  void attend(const RowTile& tile, const RowTask& rows) {
+    thread_local TileWorkspace work;
+    pack_queries(p_, tile.head, tile.begin, tile.end, p_.scale * std::numbers::log2e_v<float>, work.queries);
+    TileTask task{rows};
+    task.q = work.queries.data();
+    task.kv = &kv_[p_.shape.kv_head_of(tile.head)];
+    attend_tile(task, work);
+  }
+
+ private:
+  const HostProblem& p_;
+  const std::vector<PackedHead>& kv_;
+};
+
+/// Hands each tile with its task to a Worker of a thread, in parallel.
+template <class Worker, class KeysValues, class ListPanels>
+void share_tiles(const HostProblem& p, const KeysValues& kv, const std::vector<RowTile>& tiles, int block_q,
+                 const RowLimits& limits, const ListPanels& list_panels, AttentionView out) {
 #pragma omp parallel
   {
-    const TileScope scope;
-    thread_local AmxWorkspace work;
+    Worker worker(p, kv);
+    thread_local PanelVisits visits;
 #pragma omp for schedule(dynamic)
     for (std::size_t i = 0; i < tiles.size(); ++i) {
       const RowTile& tile = tiles[i];
-      list_panels(tile, work.visits);
-      AmxTask task;
-      task.q = p.q_head(tile.head) + std::size_t(tile.begin) * p.shape.head_dim;
+      list_panels(tile, visits);
+      const std::size_t row = std::size_t(tile.head) * p.shape.q_len + tile.begin;
+      RowTask task;
       task.rows = tile.end - tile.begin;
       task.dim = p.shape.head_dim;
-      task.kv_head = p.shape.kv_head_of(tile.head);
-      task.factor = p.scale * std::numbers::log2e_v<float>;
-      task.kv = &packed;
-      task.visits = &work.visits;
-      task.block_rows = std::min(block_q, kAmxRowTile);
+      task.visits = &visits;
+      task.block_rows = std::min(block_q, tile_rows());
       task.limits = tile_limits(tile, limits);
-      const std::size_t row = std::size_t(tile.head) * p.shape.q_len + tile.begin;
-      task.output = with_values ? &out.output[row * p.shape.head_dim] : nullptr;
+      task.output = out.output.empty() ? nullptr : &out.output[row * p.shape.head_dim];
       task.lse = &out.lse[row];
-      amx_attend_tile(task, work);
+      worker.attend(tile, task);
     }
   }
 }
-#endif
 
 /// Runs the tiles in parallel; list_panels(tile, visits) says which key panels a tile reads. limits: of row 0.
 template <class ListPanels>
 void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, int block_q, const RowLimits& limits,
                const ListPanels& list_panels, AttentionView out) {
-#if defined(__x86_64__) && defined(__linux__)
-  if (use_amx()) return run_amx_tiles(p, tiles, block_q, limits, list_panels, out);
-#endif
   const bool with_values = !out.output.empty();
-  const std::vector<PackedHead> packed = pack_heads(p, with_values);
-  const float to_base2 = p.scale * std::numbers::log2e_v<float>;
-#pragma omp parallel
-  {
-    TileWorkspace work;
-#pragma omp for schedule(dynamic)
-    for (std::size_t i = 0; i < tiles.size(); ++i) {
-      const RowTile& tile = tiles[i];
-      list_panels(tile, work.visits);
-      pack_queries(p, tile.head, tile.begin, tile.end, to_base2, work.queries);
-      TileTask task;
-      task.q = work.queries.data();
-      task.rows = tile.end - tile.begin;
-      task.dim = p.shape.head_dim;
-      task.kv = &packed[p.shape.kv_head_of(tile.head)];
-      task.visits = &work.visits;
-      task.block_rows = std::min(block_q, kRowTile);
-      task.limits = tile_limits(tile, limits);
-      const std::size_t row = std::size_t(tile.head) * p.shape.q_len + tile.begin;
-      task.output = with_values ? &out.output[row * p.shape.head_dim] : nullptr;
-      task.lse = &out.lse[row];
-      attend_tile(task, work);
-    }
-  }
+#if defined(__x86_64__) && defined(__linux__)
+  if (use_amx())
+    return share_tiles<AmxWorker>(p, pack_keys_values(p, with_values), tiles, block_q, limits, list_panels, out);
+#endif
+  share_tiles<VectorWorker>(p, pack_heads(p, with_values), tiles, block_q, limits, list_panels, out);
 }
 
 RowLimits limits_of(const HostProblem& p, const std::optional<Window>& window) {

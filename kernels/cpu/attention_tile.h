@@ -29,21 +29,24 @@ struct RowLimits {
   int key_end(int row) const { return causal ? first_position + row * step + 1 : kv_len; }
 };
 
-struct TileTask {
-  const float* q = nullptr;  ///< [rows padded, head_dim], already times scale * log2(e)
+/// Rows of one head, the keys that they see, and where their results go, for any kernel.
+struct RowTask {
   int rows = 0, dim = 0;
-  const PackedHead* kv = nullptr;
   const PanelVisits* visits = nullptr;
-  int block_rows = kRowTile;  ///< rows of a query block: row r follows the lanes of query block r / block_rows
+  int block_rows = 0;  ///< rows of a query block: row r follows the lanes of query block r / block_rows
   RowLimits limits;
   float* output = nullptr;  ///< [rows, head_dim], or null for the log-sum-exp alone
   float* lse = nullptr;     ///< [rows]
 };
 
+struct TileTask : RowTask {
+  const float* q = nullptr;  ///< [rows padded, head_dim], at most kRowTile, already times scale * log2(e)
+  const PackedHead* kv = nullptr;
+};
+
 /// Buffers that a thread reuses from task to task.
 struct TileWorkspace {
   std::vector<float> queries, scores, sums;
-  PanelVisits visits;
 };
 
 void attend_tile(const TileTask& task, TileWorkspace& work);
