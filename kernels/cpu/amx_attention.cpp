@@ -34,6 +34,7 @@ struct Item {
 
 /// What is known so far of a group's 32 rows, before the division by the sums.
 struct Group {
+  GroupLimits limits;
   float shift[kAmxGroup], sum[kAmxGroup];
   const std::byte* queries;
   float* output;  ///< [head_dim padded, 32]
@@ -91,6 +92,7 @@ Attend::Attend(const AmxTask& task, AmxWorkspace& work)
   at += score_bytes + weight_bytes;
   for (int g = 0; g < groups_; ++g) {
     Group& group = group_[g];
+    group.limits = group_limits(task, g);
     std::fill_n(group.shift, kAmxGroup, kMinusInfinity);
     std::fill_n(group.sum, kAmxGroup, 0.0f);
     group.queries = at;
@@ -105,17 +107,10 @@ Attend::Attend(const AmxTask& task, AmxWorkspace& work)
 }
 
 Item Attend::next(Item item) const {
-  const std::vector<int>& panels = task_.visits->panels;
   do {
     if (++item.group >= groups_) item.group = 0, item.first += kItemPanels;
-    item.count = 0;
-    if (item.first >= int(panels.size())) return item;
-    const int last_row = std::min(task_.rows, (item.group + 1) * kAmxGroup) - 1;
-    const int end = task_.limits.key_end(last_row);
-    while (item.count < kItemPanels && item.first + item.count < int(panels.size()) &&
-           panels[item.first + item.count] * kPanelKeys < end)
-      ++item.count;
-  } while (item.count == 0);
+    item.count = std::clamp(group_[item.group].limits.visits - item.first, 0, kItemPanels);
+  } while (item.count == 0 && item.first < int(task_.visits->panels.size()));
   return item;
 }
 
@@ -140,7 +135,7 @@ void Attend::queue_outputs(const Item& item, int index) {
 void Attend::mark_seen() {
   for (int i = 0; i < now_.count; ++i) {
     const int panel = task_.visits->panels[now_.first + i];
-    if (may_need_mask(task_, now_.group, panel))
+    if (may_need_mask(task_, group_[now_.group].limits, panel))
       seen_[i] = seen_keys(task_, now_.group, panel);
     else
       seen_[i].all = true;

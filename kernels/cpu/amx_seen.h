@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "kernels/cpu/amx_attention.h"
+#include "kernels/cpu/amx_pack.h"
 
 namespace salebench::cpu {
 
@@ -13,13 +15,6 @@ struct SeenKeys {
   alignas(64) std::uint32_t rows[kAmxGroup];
   bool all = true;
 };
-
-inline constexpr std::uint32_t kAllLanes = 0xffffffffu;
-
-/// The lanes below `count`, which may be out of range.
-inline std::uint32_t lanes_below(int count) {
-  return count >= kPanelKeys ? kAllLanes : count <= 0 ? 0u : (1u << count) - 1;
-}
 
 /// Rows that pad the task see every key, as their scores are 0 and need no care.
 inline SeenKeys seen_keys(const AmxTask& task, int group, int panel) {
@@ -41,18 +36,37 @@ inline SeenKeys seen_keys(const AmxTask& task, int group, int panel) {
   return seen;
 }
 
-/// Whether some row of the group may not see all keys of the panel.
-inline bool may_need_mask(const AmxTask& task, int group, int panel) {
+/// What all rows of a group have in common.
+struct GroupLimits {
+  int visits = 0;                       ///< how many of the task's visits have keys below the last row's end
+  int first_block = 0, last_block = 0;  ///< query blocks of its rows
+  int open_panels = 0;                  ///< panels that each row sees up to the end, but for a window
+  int windowed_rows = 0;                ///< rows of the task up to the last of the group that the window narrows
+};
+
+inline GroupLimits group_limits(const AmxTask& task, int group) {
   const RowLimits& limits = task.limits;
-  const int first = panel * kPanelKeys, end = first + kPanelKeys;
-  const int begin_row = group * kAmxGroup, end_row = std::min(task.rows, begin_row + kAmxGroup);
+  const int begin = group * kAmxGroup, end = std::min(task.rows, begin + kAmxGroup);
+  const std::vector<int>& panels = task.visits->panels;
+  const int end_panel = round_up(std::max(0, limits.key_end(end - 1)), kPanelKeys) / kPanelKeys;
+  GroupLimits group_limits;
+  group_limits.visits = int(std::lower_bound(panels.begin(), panels.end(), end_panel) - panels.begin());
+  group_limits.first_block = begin / task.block_rows, group_limits.last_block = (end - 1) / task.block_rows;
+  group_limits.open_panels = std::min(limits.key_end(begin), limits.kv_len) / kPanelKeys;
+  group_limits.windowed_rows = limits.windowed_rows > begin ? std::min(limits.windowed_rows, end) : 0;
+  return group_limits;
+}
+
+/// Whether some row of the group may not see all keys of the panel.
+inline bool may_need_mask(const AmxTask& task, const GroupLimits& group, int panel) {
+  if (panel >= group.open_panels) return true;
   const std::uint32_t* const lanes = task.visits->lanes_of(panel);
-  for (int block = begin_row / task.block_rows; block <= (end_row - 1) / task.block_rows; ++block)
+  for (int block = group.first_block; block <= group.last_block; ++block)
     if (lanes[block] != kAllLanes) return true;
-  if (end > limits.key_end(begin_row) || end > limits.kv_len) return true;
-  const int last_windowed = std::min(limits.windowed_rows, end_row) - 1;
-  return last_windowed >= begin_row && end > limits.sink &&
-         limits.first_position + last_windowed - first >= limits.local;
+  if (group.windowed_rows == 0) return false;
+  const RowLimits& limits = task.limits;
+  const int first = panel * kPanelKeys;
+  return first + kPanelKeys > limits.sink && limits.first_position + group.windowed_rows - 1 - first >= limits.local;
 }
 
 }  // namespace salebench::cpu

@@ -144,13 +144,9 @@ RowLimits limits_of(const HostProblem& p, const std::optional<Window>& window) {
 void dense_tiles(const HostProblem& p, const RowLimits& limits, AttentionView out) {
   const auto key_end = [&](const RowTile& tile) { return limits.key_end(tile.end - 1); };
   const auto list_panels = [&](const RowTile& tile, PanelVisits& visits) {
-    const int panels = round_up(key_end(tile), kPanelKeys) / kPanelKeys;
-    visits.panels.resize(std::size_t(panels));
-    visits.lanes.resize(std::size_t(panels));
-    for (int panel = 0; panel < panels; ++panel) {
-      visits.panels[std::size_t(panel)] = panel;
-      visits.lanes[std::size_t(panel)] = valid_lanes(panel, p.shape.kv_len);
-    }
+    visits.start(1, key_end(tile));
+    for (int panel = 0; panel * kPanelKeys < key_end(tile); ++panel)
+      *visits.visit(panel) = lanes_below(p.shape.kv_len - panel * kPanelKeys);
   };
   run_tiles(p, make_tiles(p, tile_rows(), key_end), tile_rows(), limits, list_panels, out);
 }

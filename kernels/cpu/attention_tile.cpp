@@ -21,13 +21,6 @@ constexpr int kScoreStride = kChunkPanels * kPanelKeys;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 constexpr float kLn2 = 0.693147180559945309f;
 
-constexpr std::uint32_t kAllLanes = 0xffffffffu;
-
-/// The lanes below `count`, which may be out of range.
-HWY_INLINE std::uint32_t lanes_below(int count) {
-  return count >= kPanelKeys ? kAllLanes : count <= 0 ? 0u : (1u << count) - 1;
-}
-
 /// Whether any (row, key) pair of the panel is out of sight, so that its scores need masking.
 HWY_INLINE bool needs_mask(const TileTask& task, int panel) {
   const RowLimits& limits = task.limits;

@@ -1,6 +1,7 @@
 // One task of the attention kernel: a tile of query rows of one head against a list of key panels.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -10,12 +11,37 @@ namespace salebench::cpu {
 
 /// The key panels that a tile of query rows reads, and which keys each of its query blocks keeps there.
 struct PanelVisits {
-  int q_blocks = 1;                  ///< query blocks of the mask in the tile; several where they are lower than a tile
-  std::vector<int> panels;           ///< those that any of the query blocks keeps a key of, ascending
-  std::vector<std::uint32_t> lanes;  ///< [all panels, q_blocks]: bit j says whether key 32 panel + j is in a kept tile
+  int q_blocks = 1;         ///< query blocks of the mask in the tile; several where they are lower than a tile
+  std::vector<int> panels;  ///< those that any of the query blocks keeps a key of, ascending
+  /// [all panels, q_blocks]: bit j says whether key 32 panel + j is in a kept tile. Only those of `panels` mean
+  /// anything.
+  std::vector<std::uint32_t> lanes;
 
   const std::uint32_t* lanes_of(int panel) const { return &lanes[std::size_t(panel) * q_blocks]; }
+
+  /// Forgets all visits; the next ones are of panels with keys below `key_end`.
+  void start(int blocks, int key_end) {
+    q_blocks = blocks;
+    panels.clear();
+    lanes.resize(std::size_t(round_up(std::max(0, key_end), kPanelKeys) / kPanelKeys) * q_blocks);
+  }
+  /// The lanes of a panel, none of them kept unless it is the one added last. Panels come in ascending order.
+  std::uint32_t* visit(int panel) {
+    std::uint32_t* const kept = &lanes[std::size_t(panel) * q_blocks];
+    if (panels.empty() || panels.back() != panel) {
+      panels.push_back(panel);
+      std::fill_n(kept, q_blocks, 0u);
+    }
+    return kept;
+  }
 };
+
+inline constexpr std::uint32_t kAllLanes = 0xffffffffu;
+
+/// The lanes below `count`, which may be out of range.
+inline std::uint32_t lanes_below(int count) {
+  return count >= kPanelKeys ? kAllLanes : count <= 0 ? 0u : (1u << count) - 1;
+}
 
 /// Which part of the attention map a row may see, on top of the kept lanes.
 struct RowLimits {
