@@ -76,10 +76,15 @@ void pack_panel_values(const float* v, int keys, int dim, const AmxKeysValues& l
 }  // namespace
 
 int bfloat16_parts(const float* x, std::size_t size, int most) {
+  const auto load = [&](std::size_t i) {
+    return _mm512_maskz_loadu_ps(__mmask16((1u << std::min<std::size_t>(16, size - i)) - 1), x + i);
+  };
+  std::size_t begin = 0;  // of what more than one part holds
+  const __m512i low_half = _mm512_set1_epi32(0xffff);
+  while (begin < size && !_mm512_test_epi32_mask(_mm512_castps_si512(load(begin)), low_half)) begin += 16;
   __m512i second = _mm512_setzero_si512(), third = second;
-  for (std::size_t i = 0; i < size; i += 16) {
-    const std::size_t left = std::min<std::size_t>(16, size - i);
-    __m512 value = _mm512_maskz_loadu_ps(__mmask16((1u << left) - 1), x + i);
+  for (std::size_t i = begin; i < size; i += 16) {
+    __m512 value = load(i);
     split_off(value);
     second = _mm512_or_si512(second, _mm512_castps_si512(value));
     split_off(value);
@@ -129,40 +134,52 @@ void unpack_output_group(const float* sums, const float* factor, int rows, int d
 HWY_POP_ATTRIBUTES
 
 namespace salebench::cpu {
+namespace {
+
+struct Parts {
+  int keys = 1, values = 1;
+};
+
+/// Packs all panels to keys and, unless null, to values, in as many parts as `layout` says. Returns how many they need.
+Parts pack_panels(const HostProblem& p, const AmxKeysValues& layout, std::byte* keys, std::byte* values) {
+  const int dim = p.shape.head_dim;
+  int key_parts = 1, value_parts = 1;
+#pragma omp parallel for collapse(2) reduction(max : key_parts, value_parts)
+  for (int h = 0; h < p.shape.kv_heads; ++h)
+    for (int panel = 0; panel < layout.panels; ++panel) {
+      const int first = panel * kPanelKeys, count = std::min(kPanelKeys, p.shape.kv_len - first);
+      const std::size_t at = std::size_t(h) * layout.panels + panel, size = std::size_t(count) * dim;
+      const float* const k = p.k_head(h) + std::size_t(first) * dim;
+      key_parts = std::max(key_parts, bfloat16_parts(k, size, kAmxKeyParts));
+      pack_panel_keys(k, count, dim, layout, keys + at * layout.key_parts * layout.key_part_bytes());
+      if (!values) continue;
+      const float* const v = p.v_head(h) + std::size_t(first) * dim;
+      value_parts = std::max(value_parts, bfloat16_parts(v, size, kAmxValueParts));
+      pack_panel_values(v, count, dim, layout, values + at * layout.value_parts * layout.value_part_bytes());
+    }
+  return {key_parts, value_parts};
+}
+
+}  // namespace
 
 AmxKeysValues pack_keys_values(const HostProblem& p, bool with_values) {
   thread_local AlignedBuffer key_memory, value_memory;
-  const int dim = p.shape.head_dim, heads = p.shape.kv_heads;
+  const std::size_t first_panel = std::size_t(std::min(kPanelKeys, p.shape.kv_len)) * p.shape.head_dim;
   AmxKeysValues packed;
-  packed.depth_tiles = round_up(dim, kAmxDepth) / kAmxDepth;
+  packed.depth_tiles = round_up(p.shape.head_dim, kAmxDepth) / kAmxDepth;
   packed.panels = round_up(p.shape.kv_len, kPanelKeys) / kPanelKeys;
-  int key_parts = 1, value_parts = 1;
-#pragma omp parallel for collapse(2) reduction(max : key_parts, value_parts)
-  for (int h = 0; h < heads; ++h)
-    for (int panel = 0; panel < packed.panels; ++panel) {
-      const std::size_t first = std::size_t(panel) * kPanelKeys * dim;
-      const std::size_t size = std::min(p.kv_head_size() - first, std::size_t(kPanelKeys) * dim);
-      if (key_parts < kAmxKeyParts)
-        key_parts = std::max(key_parts, bfloat16_parts(p.k_head(h) + first, size, kAmxKeyParts));
-      if (with_values && value_parts < kAmxValueParts)
-        value_parts = std::max(value_parts, bfloat16_parts(p.v_head(h) + first, size, kAmxValueParts));
-    }
-  packed.key_parts = key_parts, packed.value_parts = value_parts;
-  const std::size_t panels = std::size_t(heads) * packed.panels;
-  std::byte* const keys = key_memory.reserve(panels * key_parts * packed.key_part_bytes());
-  std::byte* const values =
-      with_values ? value_memory.reserve(panels * value_parts * packed.value_part_bytes()) : nullptr;
-  packed.keys = keys, packed.values = values;
-#pragma omp parallel for collapse(2)
-  for (int h = 0; h < heads; ++h)
-    for (int panel = 0; panel < packed.panels; ++panel) {
-      const int first = panel * kPanelKeys, count = std::min(kPanelKeys, p.shape.kv_len - first);
-      pack_panel_keys(p.k_head(h) + std::size_t(first) * dim, count, dim, packed,
-                      keys + (packed.panel_keys(h, panel) - packed.keys));
-      if (with_values)
-        pack_panel_values(p.v_head(h) + std::size_t(first) * dim, count, dim, packed,
-                          values + (packed.panel_values(h, panel) - packed.values));
-    }
+  // What the first panel needs is mostly what all need; if not, they are packed again.
+  Parts needed = {bfloat16_parts(p.k_head(0), first_panel, kAmxKeyParts),
+                  with_values ? bfloat16_parts(p.v_head(0), first_panel, kAmxValueParts) : 1};
+  do {
+    packed.key_parts = needed.keys, packed.value_parts = needed.values;
+    const std::size_t panels = std::size_t(p.shape.kv_heads) * packed.panels;
+    std::byte* const keys = key_memory.reserve(panels * packed.key_parts * packed.key_part_bytes());
+    std::byte* const values =
+        with_values ? value_memory.reserve(panels * packed.value_parts * packed.value_part_bytes()) : nullptr;
+    packed.keys = keys, packed.values = values;
+    needed = pack_panels(p, packed, keys, values);
+  } while (needed.keys > packed.key_parts || needed.values > packed.value_parts);
   return packed;
 }
 
