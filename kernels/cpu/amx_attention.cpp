@@ -21,7 +21,7 @@
 #include "kernels/cpu/amx_seen.h"
 #include "kernels/cpu/amx_weights.h"
 
-HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512dq,avx512vl")
+HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512dq,avx512vl,prfchw")
 namespace salebench::cpu {
 namespace {
 
@@ -38,6 +38,25 @@ struct Group {
   float shift[kAmxGroup], sum[kAmxGroup];
   const std::byte* queries;
   float* output;  ///< [head_dim padded, 32]
+};
+
+/// Lines of memory to have in the cache by the end of a task, a few asked for at a time.
+template <bool kWrite>
+class LinesAhead {
+ public:
+  LinesAhead(const float* begin, std::size_t size, int turns)
+      : at_(reinterpret_cast<const char*>(begin)),
+        end_(begin ? at_ + size * sizeof(float) : at_),
+        step_((end_ - at_) / kLine / std::max(1, turns) + 1) {}
+  void advance() {
+    for (std::ptrdiff_t i = 0; i < step_ && at_ < end_; ++i, at_ += kLine)
+      __builtin_prefetch(at_, kWrite, kWrite ? 3 : 2);
+  }
+
+ private:
+  static constexpr std::ptrdiff_t kLine = 64;
+  const char *at_, *end_;
+  std::ptrdiff_t step_;
 };
 
 /// One task's buffers and its pipeline of items.
@@ -273,11 +292,18 @@ void Attend::run() {
   if (after_.count > 0) queue_scores(after_, 0);
   queue_.finish();
   queue_.flush();
+  int turns = 0;
+  for (int g = 0; g < groups_; ++g) turns += (group_[g].limits.visits + kItemPanels - 1) / kItemPanels;
+  const std::size_t size = std::size_t(task_.rows) * task_.dim;
+  LinesAhead<true> output(task_.output, size, turns);
+  LinesAhead<false> queries(task_.next_q, size, turns);
   for (index_ = 0; after_.count > 0; ++index_) {
     before_ = now_;
     now_ = after_;
     after_ = next(now_);
     turn();
+    output.advance();
+    queries.advance();
   }
   if (now_.count > 0 && task_.output) queue_outputs(now_, index_ - 1);
   queue_.finish();

@@ -14,6 +14,7 @@ struct AmxTask : RowTask {
   int kv_head = 0;
   float factor = 1.0f;  ///< scale * log2(e)
   const AmxKeysValues* kv = nullptr;
+  const float* next_q = nullptr;  ///< [rows, head_dim], or null: what this thread is likely to read next
 };
 
 /// Buffers that a thread reuses from task to task.

@@ -1,5 +1,7 @@
 #include "kernels/cpu/attention.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -55,10 +57,11 @@ class AmxWorker {
  public:
   AmxWorker(const HostProblem& p, const AmxKeysValues& kv) : p_(p), kv_(kv) {}
 
-  void attend(const RowTile& tile, const RowTask& rows) {
+  void attend(const RowTile& tile, const RowTile* next, const RowTask& rows) {
     thread_local AmxWorkspace work;
     AmxTask task{rows};
-    task.q = p_.q_head(tile.head) + std::size_t(tile.begin) * p_.shape.head_dim;
+    task.q = queries(tile);
+    if (next && next->end - next->begin == rows.rows) task.next_q = queries(*next);
     task.kv_head = p_.shape.kv_head_of(tile.head);
     task.factor = p_.scale * std::numbers::log2e_v<float>;
     task.kv = &kv_;
@@ -66,6 +69,10 @@ class AmxWorker {
   }
 
  private:
+  const float* queries(const RowTile& tile) const {
+    return p_.q_head(tile.head) + std::size_t(tile.begin) * p_.shape.head_dim;
+  }
+
   const HostProblem& p_;
   const AmxKeysValues& kv_;
   TileScope scope_;
@@ -77,7 +84,7 @@ class VectorWorker {
  public:
   VectorWorker(const HostProblem& p, const std::vector<PackedHead>& kv) : p_(p), kv_(kv) {}
 
-  void attend(const RowTile& tile, const RowTask& rows) {
+  void attend(const RowTile& tile, const RowTile*, const RowTask& rows) {
     thread_local TileWorkspace work;
     pack_queries(p_, tile.head, tile.begin, tile.end, p_.scale * std::numbers::log2e_v<float>, work.queries);
     TileTask task{rows};
@@ -112,7 +119,8 @@ void share_tiles(const HostProblem& p, const KeysValues& kv, const std::vector<R
       task.limits = tile_limits(tile, limits);
       task.output = out.output.empty() ? nullptr : &out.output[row * p.shape.head_dim];
       task.lse = &out.lse[row];
-      worker.attend(tile, task);
+      const std::size_t next = i + std::size_t(omp_get_num_threads());  // as threads take turns, more or less
+      worker.attend(tile, next < tiles.size() ? &tiles[next] : nullptr, task);
     }
   }
 }
