@@ -169,6 +169,17 @@ void Attend::weigh_fast(RowState& state) {
     data.keys[i] = task_.kv->panel_keys(task_.kv_head, task_.visits->panels[after_.first + i]);
     data.values[i] = task_.kv->panel_values(task_.kv_head, task_.visits->panels[before_.first + i]);
   }
+  for (int i = 0; i < kItemPanels; ++i) {
+    const int visit = after_.first + kItemPanels + i;
+    if (after_.group > 1 || visit >= int(task_.visits->panels.size())) {
+      data.ahead = {};
+      break;
+    }
+    const int panel = task_.visits->panels[visit];
+    const std::byte *k = task_.kv->panel_keys(task_.kv_head, panel), *v = task_.kv->panel_values(task_.kv_head, panel);
+    data.ahead[i] = k + after_.group * (task_.kv->key_parts * task_.kv->key_part_bytes() / 2);
+    data.ahead[2 + i] = v + after_.group * (task_.kv->value_parts * task_.kv->value_part_bytes() / 2);
+  }
   data.queries = group_[after_.group].queries;
   data.weights = weights(index_ + 1, 0);
   data.scores = reinterpret_cast<std::byte*>(scores(index_ + 1, 0));

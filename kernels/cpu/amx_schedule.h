@@ -19,6 +19,8 @@ struct ScheduleData {
   std::array<const std::byte*, 2> keys, values;
   const std::byte *queries, *weights;
   std::byte *scores, *output;
+  /// Keys and values of the 2 panels after those, from where this turn asks for them ahead; null if it need not.
+  std::array<const std::byte*, 4> ahead;
 };
 
 /// For head_dim = 32 kDepth, and Q, K and V in that many bfloat16 parts.
@@ -58,6 +60,17 @@ class Schedule {
     if constexpr (kBegin < kEnd) {
       run_step<kBegin>(data);
       run<kBegin + 1, kEnd>(data);
+    }
+  }
+
+  /// Asks for the lines of slot kSlot: over 32 slots, half of what lies ahead.
+  template <int kSlot>
+  static HWY_INLINE void ask_ahead(const ScheduleData& data) {
+    if (!data.ahead[0]) return;
+    for (int i = 0; i < 4; ++i) {
+      constexpr int kKeyLines = kDepth * kKeys / 2, kValueLines = kDepth * kValues / 2;
+      const int lines = i < 2 ? kKeyLines : kValueLines;
+      for (int line = 0; line < lines; ++line) __builtin_prefetch(data.ahead[i] + (kSlot * lines + line) * 64, 0, 2);
     }
   }
 

@@ -79,6 +79,7 @@ HWY_INLINE void weigh_scheduled(const ScheduleData& data, const float* scores, s
   constexpr int kSlots = kItemPanels * kPanelKeys / 2, kPairs = kPanelKeys / 2;
   if constexpr (kSlot < kSlots) {
     Products::template run<Products::kSteps * kSlot / kSlots, Products::kSteps*(kSlot + 1) / kSlots>(data);
+    Products::template ask_ahead<kSlot>(data);
     const float* const s = scores + kSlot * 2 * kAmxGroup;
     std::byte* const out = weights + kSlot / kPairs * kWeightBytes + kSlot % kPairs * 64;
     weigh_pair(s, rows.factor, rows.shift0, rows.sum0, out);
