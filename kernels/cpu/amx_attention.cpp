@@ -17,6 +17,7 @@
 #include <limits>
 
 #include "hwy/base.h"
+#include "kernels/cpu/amx_ahead.h"
 #include "kernels/cpu/amx_schedule.h"
 #include "kernels/cpu/amx_seen.h"
 #include "kernels/cpu/amx_weights.h"
@@ -40,25 +41,6 @@ struct Group {
   float* output;  ///< [head_dim padded, 32]
 };
 
-/// Lines of memory to have in the cache by the end of a task, a few asked for at a time.
-template <bool kWrite>
-class LinesAhead {
- public:
-  LinesAhead(const float* begin, std::size_t size, int turns)
-      : at_(reinterpret_cast<const char*>(begin)),
-        end_(begin ? at_ + size * sizeof(float) : at_),
-        step_((end_ - at_) / kLine / std::max(1, turns) + 1) {}
-  void advance() {
-    for (std::ptrdiff_t i = 0; i < step_ && at_ < end_; ++i, at_ += kLine)
-      __builtin_prefetch(at_, kWrite, kWrite ? 3 : 2);
-  }
-
- private:
-  static constexpr std::ptrdiff_t kLine = 64;
-  const char *at_, *end_;
-  std::ptrdiff_t step_;
-};
-
 /// One task's buffers and its pipeline of items.
 class Attend {
  public:
@@ -66,6 +48,7 @@ class Attend {
   void run();
 
  private:
+  using Weigh = void (Attend::*)(RowState&);
   static constexpr int kMaxGroups = kAmxRowTile / kAmxGroup;
 
   float* scores(int item, int panel) const { return scores_ + (item % 2 * kItemPanels + panel) * kPanelScores; }
@@ -80,7 +63,9 @@ class Attend {
   void weigh_fast(RowState& state);
   RowState row_state() const;
   void turn();
-  auto fast_version() const -> void (Attend::*)(RowState&);
+  template <int kParts, int kValues>
+  Weigh version_of_depth() const;
+  Weigh fast_version() const;
   void move_shift(const __mmask16 rows[2]);
   void write_results();
 
@@ -94,7 +79,7 @@ class Attend {
   TileQueue queue_;
   Item before_, now_, after_;
   int index_ = 0;  ///< of the item now
-  void (Attend::*fast_)(RowState&) = nullptr;
+  Weigh fast_ = nullptr;
 };
 
 Attend::Attend(const AmxTask& task, AmxWorkspace& work)
@@ -169,17 +154,7 @@ void Attend::weigh_fast(RowState& state) {
     data.keys[i] = task_.kv->panel_keys(task_.kv_head, task_.visits->panels[after_.first + i]);
     data.values[i] = task_.kv->panel_values(task_.kv_head, task_.visits->panels[before_.first + i]);
   }
-  for (int i = 0; i < kItemPanels; ++i) {
-    const int visit = after_.first + kItemPanels + i;
-    if (after_.group > 1 || visit >= int(task_.visits->panels.size())) {
-      data.ahead = {};
-      break;
-    }
-    const int panel = task_.visits->panels[visit];
-    const std::byte *k = task_.kv->panel_keys(task_.kv_head, panel), *v = task_.kv->panel_values(task_.kv_head, panel);
-    data.ahead[i] = k + after_.group * (task_.kv->key_parts * task_.kv->key_part_bytes() / 2);
-    data.ahead[2 + i] = v + after_.group * (task_.kv->value_parts * task_.kv->value_part_bytes() / 2);
-  }
+  data.ahead = panels_ahead(task_, after_.group, after_.first + kItemPanels);
   data.queries = group_[after_.group].queries;
   data.weights = weights(index_ + 1, 0);
   data.scores = reinterpret_cast<std::byte*>(scores(index_ + 1, 0));
@@ -214,22 +189,23 @@ void Attend::move_shift(const __mmask16 rows[2]) {
   }
 }
 
+template <int kParts, int kValues>
+auto Attend::version_of_depth() const -> Weigh {
+  switch (task_.kv->depth_tiles) {
+    case 2:
+      return &Attend::weigh_fast<Schedule<2, kParts, kParts, kValues>>;
+    case 4:
+      return &Attend::weigh_fast<Schedule<4, kParts, kParts, kValues>>;
+    default:
+      return nullptr;
+  }
+}
+
 /// The schedule for this shape, if there is one.
-auto Attend::fast_version() const -> void (Attend::*)(RowState&) {
-  const int depth = task_.kv->depth_tiles, k = task_.kv->key_parts, v = task_.kv->value_parts;
-  if (k == 1 && query_parts_ == 1 && v == 1) {
-    if (depth == 2) return &Attend::weigh_fast<Schedule<2, 1, 1, 1>>;
-    if (depth == 4) return &Attend::weigh_fast<Schedule<4, 1, 1, 1>>;
-  }
-  if (k == 2 && query_parts_ == 2 && v == 2) {
-    if (depth == 2) return &Attend::weigh_fast<Schedule<2, 2, 2, 2>>;
-    if (depth == 4) return &Attend::weigh_fast<Schedule<4, 2, 2, 2>>;
-  }
-  if (k == 3 && query_parts_ == 3 && v == 2) {
-    if (depth == 2) return &Attend::weigh_fast<Schedule<2, 3, 3, 2>>;
-    if (depth == 4) return &Attend::weigh_fast<Schedule<4, 3, 3, 2>>;
-  }
-  return nullptr;
+auto Attend::fast_version() const -> Weigh {
+  const int parts = task_.kv->key_parts, value_parts = task_.kv->value_parts;
+  if (parts != query_parts_ || value_parts != std::min(parts, kAmxValueParts)) return nullptr;
+  return parts == 1 ? version_of_depth<1, 1>() : parts == 2 ? version_of_depth<2, 2>() : version_of_depth<3, 2>();
 }
 
 /// Weights of any item, with the queue's products spread over them.

@@ -19,7 +19,7 @@ struct ScheduleData {
   std::array<const std::byte*, 2> keys, values;
   const std::byte *queries, *weights;
   std::byte *scores, *output;
-  /// Keys and values of the 2 panels after those, from where this turn asks for them ahead; null if it need not.
+  /// Half of the keys and of the values of the 2 panels after those, which this turn asks for; null if it need not.
   std::array<const std::byte*, 4> ahead;
 };
 
@@ -63,12 +63,12 @@ class Schedule {
     }
   }
 
-  /// Asks for the lines of slot kSlot: over 32 slots, half of what lies ahead.
+  /// Asks for what lies ahead, in 32 slots.
   template <int kSlot>
   static HWY_INLINE void ask_ahead(const ScheduleData& data) {
+    constexpr int kKeyLines = kDepth * kKeys / 2, kValueLines = kDepth * kValues / 2;
     if (!data.ahead[0]) return;
     for (int i = 0; i < 4; ++i) {
-      constexpr int kKeyLines = kDepth * kKeys / 2, kValueLines = kDepth * kValues / 2;
       const int lines = i < 2 ? kKeyLines : kValueLines;
       for (int line = 0; line < lines; ++line) __builtin_prefetch(data.ahead[i] + (kSlot * lines + line) * 64, 0, 2);
     }
@@ -77,10 +77,18 @@ class Schedule {
  private:
   static constexpr std::int64_t kRowBytes = 32 * sizeof(float);
 
-  static constexpr int chain_of(int step) {
-    return step < kScoreSteps ? step / kScoreChain : 4 + (step - kScoreSteps) / kOutputChain;
+  /// A step is one product of 2 tiles by 1. Two chains, of the left and the right 16 rows, take turns: a chain's
+  /// products wait for each other, and the two share what they load of K or V.
+  struct Step {
+    int chain = 0, half = 0, at = 0;  ///< at: within the chain
+  };
+  static constexpr Step step_of(int step) {
+    const bool scores = step < kScoreSteps;
+    const int local = scores ? step : step - kScoreSteps, length = scores ? kScoreChain : kOutputChain;
+    const int half = local % 2;
+    return {(scores ? 0 : 4) + local / (2 * length) * 2 + half, half, local / 2 % length};
   }
-  /// Where chain `kChain` keeps its sums: 2 tiles, one above the other. Chains take turns with the tile registers.
+  /// Where chain `kChain` keeps its sums: 2 tiles, one above the other.
   template <int kChain>
   static HWY_INLINE std::byte* sums(const ScheduleData& data) {
     std::byte* const base = kChain < 4 ? data.scores : data.output;
@@ -101,36 +109,34 @@ class Schedule {
       tile_load<kTile>(sums<kChain>(data), kRowBytes),
           tile_load<kTile + 1>(sums<kChain>(data) + 16 * kRowBytes, kRowBytes);
   }
-  template <int kChain>
+  template <int kHalf>
   static HWY_INLINE void multiply(const std::byte* a, const std::byte* b, bool same_a) {
-    constexpr int kTile = kChain % 2 * 2;
+    constexpr int kSum = kHalf * 2, kRight = 6 + kHalf;
     if (!same_a) tile_load<4>(a), tile_load<5>(a + kTileBytes);
-    tile_load<6>(b);
-    tile_multiply_bf16<kTile, 4, 6>(), tile_multiply_bf16<kTile + 1, 5, 6>();
+    tile_load<kRight>(b);
+    tile_multiply_bf16<kSum, 4, kRight>(), tile_multiply_bf16<kSum + 1, 5, kRight>();
   }
 
   template <int kStep>
   static HWY_INLINE void run_step(const ScheduleData& data) {
-    constexpr int kChain = chain_of(kStep), kHalf = kChain % 2;
-    if constexpr (kStep == 0 || chain_of(kStep - 1) != kChain) begin<kChain>(data);
+    constexpr Step kNow = step_of(kStep);
+    constexpr int kChain = kNow.chain, kHalf = kNow.half;
+    if constexpr (kNow.at == 0) {
+      if constexpr (kChain >= 2) store<kChain - 2>(data);
+      begin<kChain>(data);
+    }
     if constexpr (kChain < 4) {
-      constexpr int kAt = kStep % kScoreChain, kDepthTile = kAt % kDepth;
-      constexpr Pair kPair = kPairs[kAt / kDepth];
-      multiply<kChain>(data.keys[kChain / 2] + kPair.key * kPartBytes + kDepthTile * 2 * kTileBytes,
-                       data.queries + kPair.query * kPartBytes + (kDepthTile * 2 + kHalf) * kTileBytes, false);
+      constexpr int kDepthTile = kNow.at % kDepth;
+      constexpr Pair kPair = kPairs[kNow.at / kDepth];
+      multiply<kHalf>(data.keys[kChain / 2] + kPair.key * kPartBytes + kDepthTile * 2 * kTileBytes,
+                      data.queries + kPair.query * kPartBytes + (kDepthTile * 2 + kHalf) * kTileBytes, kHalf == 1);
     } else {
-      constexpr int kAt = (kStep - kScoreSteps) % kOutputChain, kPanel = kAt / (1 + kValues);
-      constexpr int kPart = kAt % (1 + kValues);  // high weights, low weights, high weights with V's second part
-      constexpr int kValuePart = kPart / 2, kWeightPart = kPart % 2;
-      multiply<kChain>(data.values[kPanel] + kValuePart * kPartBytes + (kChain - 4) / 2 * 2 * kTileBytes,
-                       data.weights + (kPanel * 4 + kWeightPart * 2 + kHalf) * kTileBytes, kPart == 1);
+      constexpr int kPanel = kNow.at / (1 + kValues), kPart = kNow.at % (1 + kValues);
+      constexpr int kValuePart = kPart / 2, kWeightPart = kPart % 2;  // high weights, low, high with V's second part
+      multiply<kHalf>(data.values[kPanel] + kValuePart * kPartBytes + (kChain - 4) / 2 * 2 * kTileBytes,
+                      data.weights + (kPanel * 4 + kWeightPart * 2 + kHalf) * kTileBytes, kHalf == 1 || kPart == 1);
     }
-    // A chain's sums are stored when the next chain's products are under way: a store that waits for its products would
-    // fill the scheduler and hold up the vector instructions behind it.
-    if constexpr (kStep + 1 == kSteps || chain_of(kStep + 1) != kChain) {
-      if constexpr (kChain > 0) store<kChain - 1>(data);
-      if constexpr (kStep + 1 == kSteps) store<kChain>(data);
-    }
+    if constexpr (kStep + 1 == kSteps) store<kChain - 1>(data), store<kChain>(data);
   }
 };
 
