@@ -69,13 +69,13 @@ class Attend {
   void move_shift(const __mmask16 rows[2]);
   void write_results();
 
+  SeenKeys seen_[kItemPanels];  ///< of the item now
   const AmxTask& task_;
   AmxWorkspace& work_;
   int groups_, query_parts_;
   float* scores_;
   std::byte* weights_;
   Group group_[kMaxGroups];
-  SeenKeys seen_[kItemPanels];
   TileQueue queue_;
   Item before_, now_, after_;
   int index_ = 0;  ///< of the item now
