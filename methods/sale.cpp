@@ -83,8 +83,8 @@ class Sale : public Method {
 
   void select(const HostProblem& original, MaskView mask) const override {
     if (sale::short_input(original.shape)) return keep_causal(mask);
-    std::vector<float> keys;
-    const HostProblem p = smoothed(original, keys);
+    std::vector<float> means, keys;
+    const HostProblem p = smoothed(original, means, keys);
     for (int head = 0; head < mask.heads; ++head) {
       if (dense_head(head)) {
         keep_causal(mask, head);
@@ -98,12 +98,15 @@ class Sale : public Method {
 
   void select_fast(const HostProblem& original, MaskView mask) const override {
     if (sale::short_input(original.shape)) return keep_causal(mask);
-    std::vector<float> keys;
-    const HostProblem p = smoothed(original, keys);
+    thread_local std::vector<float> keys;  // reused from call to call
+    std::vector<float> means;
+    const HostProblem p = smoothed(original, means, keys);
     std::vector<cpu::ScanRange> middle;
     for (int head = 0; head < mask.heads; ++head) middle = sale::keep_sink_and_local(mask, head, local_blocks_);
     std::vector<float> limit(std::size_t(p.shape.q_heads) * p.shape.q_len), log_thresholds;
-    cpu::block_sparse_attention(p, mask, {{}, limit});
+    // On the original K, whose values are often of 16 bits, for which the kernel needs fewer products.
+    cpu::block_sparse_attention(original, mask, {{}, limit});
+    if (!means.empty()) cpu::smooth_lse(original, means, limit);
     for (int head = 0; head < mask.heads; ++head) {
       log_thresholds.push_back(float(log_threshold(p, head)));
       const auto of_head = std::span(limit).subspan(std::size_t(head) * p.shape.q_len, p.shape.q_len);
@@ -178,10 +181,11 @@ class Sale : public Method {
     cpu::scan_exact(rounded, middle, limit, mask, running, operands.bias);
   }
 
-  /// The problem with K minus its mean, which `keys` holds.
-  HostProblem smoothed(HostProblem p, std::vector<float>& keys) const {
+  /// The problem with K minus its mean: `means` and `keys` hold both. Without smoothing the problem as it is.
+  HostProblem smoothed(HostProblem p, std::vector<float>& means, std::vector<float>& keys) const {
     if (smooth_ == "none") return p;
-    keys = cpu::smooth_keys(p);
+    means = cpu::key_means(p);
+    cpu::smooth_keys(p, means, keys);
     p.k = keys;
     return p;
   }

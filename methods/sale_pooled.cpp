@@ -87,13 +87,17 @@ class SalePooled : public Method {
 
   void select_fast(const HostProblem& original, MaskView mask) const override {
     if (sale::short_input(original.shape)) return keep_causal(mask);
-    const std::vector<float> keys = cpu::smooth_keys(original);
+    const std::vector<float> means = cpu::key_means(original);
+    thread_local std::vector<float> keys;  // reused from call to call
+    cpu::smooth_keys(original, means, keys);
     HostProblem p = original;
     p.k = keys;
     std::vector<cpu::ScanRange> middle;
     for (int head = 0; head < mask.heads; ++head) middle = sale::keep_sink_and_local(mask, head, local_blocks_);
     std::vector<float> lse(std::size_t(p.shape.q_heads) * p.shape.q_len);
-    cpu::block_sparse_attention(p, mask, {{}, lse});
+    // On the original K, whose values are often of 16 bits, for which the kernel needs fewer products.
+    cpu::block_sparse_attention(original, mask, {{}, lse});
+    cpu::smooth_lse(original, means, lse);
     for (int head = 0; head < mask.heads; ++head) {
       if (dense_head(head)) {
         keep_causal(mask, head);

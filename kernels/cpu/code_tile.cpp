@@ -177,16 +177,15 @@ HWY_INLINE bool panel_reaches(const CodeTask& task, const RowSide& rows, int pan
   return false;
 }
 
-void CodesReach(const CodeTask& task, int first_panel, int tile_panels, CodeWorkspace& work,
-                std::vector<bool>& reached) {
+void CodesReach(const CodeTask& task, int first_panel, int tile_panels, CodeWorkspace& work) {
   RowSide rows;
   prepare_rows(task, work, &rows);
   const bool by_thread = task.codes->groups == ScaleGroups::thread;
-  for (std::size_t tile = 0; tile < reached.size(); ++tile)
-    for (int i = 0; i < tile_panels && !reached[tile]; ++i) {
+  for (std::size_t tile = 0; tile < task.reached.size(); ++tile)
+    for (int i = 0; i < tile_panels && !task.reached[tile]; ++i) {
       const int panel = first_panel + int(tile) * tile_panels + i;
-      reached[tile] = by_thread ? panel_reaches<ScaleGroups::thread>(task, rows, panel)
-                                : panel_reaches<ScaleGroups::token>(task, rows, panel);
+      task.reached[tile] = by_thread ? panel_reaches<ScaleGroups::thread>(task, rows, panel)
+                                     : panel_reaches<ScaleGroups::token>(task, rows, panel);
     }
 }
 
@@ -198,9 +197,8 @@ HWY_AFTER_NAMESPACE();
 namespace salebench::cpu {
 HWY_EXPORT(CodesReach);
 
-void codes_reach(const CodeTask& task, int first_panel, int tile_panels, CodeWorkspace& work,
-                 std::vector<bool>& reached) {
-  HWY_DYNAMIC_DISPATCH(CodesReach)(task, first_panel, tile_panels, work, reached);
+void codes_reach(const CodeTask& task, int first_panel, int tile_panels, CodeWorkspace& work) {
+  HWY_DYNAMIC_DISPATCH(CodesReach)(task, first_panel, tile_panels, work);
 }
 
 }  // namespace salebench::cpu

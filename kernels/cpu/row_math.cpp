@@ -41,6 +41,18 @@ void EncodeRow(const float* x, const float* mean, int dim, float inverse_scale, 
   for (; i < dim; ++i) codes[i] = std::int8_t(std::nearbyint((x[i] - mean[i]) * inverse_scale));
 }
 
+void AddRows(const float* x, int rows, int dim, double* sums) {
+  const hn::CappedTag<double, 8> d;
+  const hn::Rebind<float, hn::CappedTag<double, 8>> half;
+  const int lanes = int(hn::Lanes(d));
+  for (int row = 0; row < rows; ++row, x += dim) {
+    int i = 0;
+    for (; i + lanes <= dim; i += lanes)
+      hn::StoreU(hn::Add(hn::LoadU(d, sums + i), hn::PromoteTo(d, hn::LoadU(half, x + i))), d, sums + i);
+    for (; i < dim; ++i) sums[i] += x[i];
+  }
+}
+
 float Dot(const float* a, const float* b, int dim) {
   const RowTag d;
   const int lanes = int(hn::Lanes(d));
@@ -60,6 +72,7 @@ HWY_AFTER_NAMESPACE();
 namespace salebench::cpu {
 HWY_EXPORT(LargestDifference);
 HWY_EXPORT(EncodeRow);
+HWY_EXPORT(AddRows);
 HWY_EXPORT(Dot);
 
 float largest_difference(const float* x, const float* mean, int dim) {
@@ -67,6 +80,9 @@ float largest_difference(const float* x, const float* mean, int dim) {
 }
 void encode_row(const float* x, const float* mean, int dim, float inverse_scale, std::int8_t* codes) {
   HWY_DYNAMIC_DISPATCH(EncodeRow)(x, mean, dim, inverse_scale, codes);
+}
+void add_rows(const float* x, int rows, int dim, double* sums) {
+  HWY_DYNAMIC_DISPATCH(AddRows)(x, rows, dim, sums);
 }
 float dot(const float* a, const float* b, int dim) {
   return HWY_DYNAMIC_DISPATCH(Dot)(a, b, dim);

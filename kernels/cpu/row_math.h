@@ -11,6 +11,9 @@ float largest_difference(const float* x, const float* mean, int dim);
 /// codes[d] = (x[d] - mean[d]) * inverse_scale, rounded to nearest even; must fit in int8.
 void encode_row(const float* x, const float* mean, int dim, float inverse_scale, std::int8_t* codes);
 
+/// sums[d] += x[row, d] over the rows of x [rows, dim], one after another.
+void add_rows(const float* x, int rows, int dim, double* sums);
+
 float dot(const float* a, const float* b, int dim);
 
 }  // namespace salebench::cpu

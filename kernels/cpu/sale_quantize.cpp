@@ -25,16 +25,20 @@ void quantize_queries(const HostProblem& p, int head, const std::vector<float>& 
   const bool by_thread = codes.groups == ScaleGroups::thread;
   const float floor =
       by_thread ? kScaleFloor * largest_difference(mean.data(), std::vector<float>(dim).data(), dim) : 0;
-  std::vector<float> most(rows);
 #pragma omp parallel for
-  for (int row = 0; row < rows; ++row) most[row] = largest_difference(q + std::size_t(row) * dim, mean.data(), dim);
-#pragma omp parallel for
-  for (int row = 0; row < rows; ++row) {
-    const int partner = by_thread && (row ^ 8) < rows ? row ^ 8 : row;
-    const float scale = std::max(std::max(most[row], most[partner]) / float(levels), floor);
-    const std::size_t at = std::size_t(head) * rows + row;
-    codes.q_scale[at] = scale;
-    encode_row(q + std::size_t(row) * dim, mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, &codes.q[at * stride]);
+  for (int begin = 0; begin < rows; begin += 16) {
+    const int count = std::min(16, rows - begin);
+    float most[16];
+    for (int r = 0; r < count; ++r) most[r] = largest_difference(q + std::size_t(begin + r) * dim, mean.data(), dim);
+    for (int r = 0; r < count; ++r) {
+      const int partner = by_thread && (r ^ 8) < count ? r ^ 8 : r;
+      const float scale = std::max(std::max(most[r], most[partner]) / float(levels), floor);
+      const std::size_t at = std::size_t(head) * rows + begin + r;
+      codes.q_scale[at] = scale;
+      std::int8_t* const out = &codes.q[at * stride];
+      encode_row(q + std::size_t(begin + r) * dim, mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, out);
+      std::fill(out + dim, out + stride, std::int8_t(0));
+    }
   }
 }
 
@@ -49,10 +53,12 @@ void quantize_panel(const HostProblem& p, int kv_head, int panel, int levels, Sa
     most[group_of(j)] = std::max(most[group_of(j)], largest_difference(k + std::size_t(j) * dim, no_mean.data(), dim));
   const std::size_t at = std::size_t(kv_head) * codes.panels * kPanelKeys + first;
   std::vector<std::int8_t> row(4 * codes.quads);
-  for (int j = 0; j < keys; ++j) {
-    const float scale = most[group_of(j)] / float(levels);
+  for (int j = 0; j < kPanelKeys; ++j) {
+    const float scale = j < keys ? most[group_of(j)] / float(levels) : 0.0f;
     codes.k_scale[at + j] = scale;
-    encode_row(k + std::size_t(j) * dim, no_mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, row.data());
+    if (j >= keys) std::ranges::fill(row, std::int8_t(0));
+    if (j < keys)
+      encode_row(k + std::size_t(j) * dim, no_mean.data(), dim, scale > 0 ? 1.0f / scale : 0.0f, row.data());
     std::int32_t sum = 0;
     for (int d = 0; d < dim; ++d) sum += row[d];
     codes.k_sum[at + j] = sum;
@@ -73,7 +79,6 @@ void mean_logits(const HostProblem& p, int head, const std::vector<float>& mean,
 std::vector<std::vector<float>> query_means(const HostProblem& p, bool smooth_q) {
   const int dim = p.shape.head_dim;
   std::vector<std::vector<float>> means(p.shape.q_heads, std::vector<float>(dim));
-#pragma omp parallel for schedule(dynamic)
   for (int head = 0; head < p.shape.q_heads; ++head)
     if (smooth_q) means[head] = channel_means(p.q_head(head), p.shape.q_len, dim);
   return means;
@@ -82,30 +87,62 @@ std::vector<std::vector<float>> query_means(const HostProblem& p, bool smooth_q)
 }  // namespace
 
 std::vector<float> channel_means(const float* x, int rows, int dim) {
-  std::vector<double> sums(dim);
-  for (int row = 0; row < rows; ++row)
-    for (int d = 0; d < dim; ++d) sums[d] += x[std::size_t(row) * dim + d];
+  constexpr int kChunk = 2048;  // whatever the number of threads, so that it does not change the sums
+  const int chunks = (rows + kChunk - 1) / kChunk;
+  std::vector<double> sums(std::size_t(chunks) * dim);
+#pragma omp parallel for
+  for (int i = 0; i < chunks; ++i)
+    add_rows(x + std::size_t(i) * kChunk * dim, std::min(kChunk, rows - i * kChunk), dim, &sums[std::size_t(i) * dim]);
   std::vector<float> means(dim);
-  for (int d = 0; d < dim; ++d) means[d] = float(sums[d] / rows);
+  for (int d = 0; d < dim; ++d) {
+    double sum = 0;
+    for (int i = 0; i < chunks; ++i) sum += sums[std::size_t(i) * dim + d];
+    means[d] = float(sum / rows);
+  }
   return means;
 }
 
-std::vector<float> smooth_keys(const HostProblem& p) {
-  std::vector<float> smoothed(p.k.size());
+std::vector<float> key_means(const HostProblem& p) {
+  std::vector<float> means;
+  for (int head = 0; head < p.shape.kv_heads; ++head) {
+    const std::vector<float> of_head = channel_means(p.k_head(head), p.shape.kv_len, p.shape.head_dim);
+    means.insert(means.end(), of_head.begin(), of_head.end());
+  }
+  return means;
+}
+
+void smooth_keys(const HostProblem& p, std::span<const float> means, std::vector<float>& smoothed) {
+  smoothed.resize(p.k.size());
   const int dim = p.shape.head_dim;
   for (int head = 0; head < p.shape.kv_heads; ++head) {
-    const std::vector<float> mean = channel_means(p.k_head(head), p.shape.kv_len, dim);
+    const float* const mean = &means[std::size_t(head) * dim];
     const float* const k = p.k_head(head);
     float* const out = smoothed.data() + head * p.kv_head_size();
 #pragma omp parallel for
     for (int row = 0; row < p.shape.kv_len; ++row)
       for (int d = 0; d < dim; ++d) out[std::size_t(row) * dim + d] = k[std::size_t(row) * dim + d] - mean[d];
   }
+}
+
+std::vector<float> smooth_keys(const HostProblem& p) {
+  std::vector<float> smoothed;
+  smooth_keys(p, key_means(p), smoothed);
   return smoothed;
 }
 
-SaleCodes quantize(const HostProblem& p, int levels, bool smooth_q, ScaleGroups groups) {
-  SaleCodes codes;
+void smooth_lse(const HostProblem& p, std::span<const float> means, std::span<float> lse) {
+  const int dim = p.shape.head_dim;
+#pragma omp parallel for collapse(2)
+  for (int head = 0; head < p.shape.q_heads; ++head)
+    for (int row = 0; row < p.shape.q_len; ++row)
+      lse[std::size_t(head) * p.shape.q_len + row] -=
+          p.scale *
+          dot(p.q_head(head) + std::size_t(row) * dim, &means[std::size_t(p.shape.kv_head_of(head)) * dim], dim);
+}
+
+const SaleCodes& quantize(const HostProblem& p, int levels, bool smooth_q, ScaleGroups groups) {
+  thread_local SaleCodes memory;
+  SaleCodes& codes = memory;  // of this thread, in parallel regions too
   codes.groups = groups;
   codes.quads = round_up(p.shape.head_dim, 4) / 4;
   codes.panels = round_up(p.shape.kv_len, kPanelKeys) / kPanelKeys;
@@ -125,6 +162,7 @@ SaleCodes quantize(const HostProblem& p, int levels, bool smooth_q, ScaleGroups 
     quantize_queries(p, head, mean, levels, codes);
     float* const bias = &codes.bias[head * keys];
     mean_logits(p, head, mean, bias);
+    std::fill(bias + p.shape.kv_len, bias + keys, 0.0f);
     if (groups == ScaleGroups::token) continue;
     const float* scale = &codes.k_scale[p.shape.kv_head_of(head) * keys];
     for (int j = 0; j < p.shape.kv_len; ++j) bias[j] = scale[j] > 0 ? bias[j] / scale[j] : 0.0f;

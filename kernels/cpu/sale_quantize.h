@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "core/problem.h"
@@ -41,11 +42,22 @@ enum class RowFormat { int8, fp8 };
 /// The mean over rows of x [rows, dim], summed in double.
 std::vector<float> channel_means(const float* x, int rows, int dim);
 
+/// The mean of K over tokens, [kv_heads, head_dim].
+std::vector<float> key_means(const HostProblem& problem);
+
 /// K minus its mean over tokens, per KV head: shifts all logits of a row equally, so attention is unchanged.
 std::vector<float> smooth_keys(const HostProblem& problem);
 
-/// Codes with values in [-levels, levels] (7 for 4 bits, 127 for 8). Q's mean is taken out first if smooth_q.
-SaleCodes quantize(const HostProblem& problem, int levels, bool smooth_q, ScaleGroups groups = ScaleGroups::thread);
+/// The same with the means given, into a vector that may be reused.
+void smooth_keys(const HostProblem& problem, std::span<const float> means, std::vector<float>& smoothed);
+
+/// From the log-sum-exp [q_heads, q_len] of scale * q . k to that with the means taken off K.
+void smooth_lse(const HostProblem& problem, std::span<const float> means, std::span<float> lse);
+
+/// Codes with values in [-levels, levels] (7 for 4 bits, 127 for 8). Q's mean is taken out first if smooth_q. The
+/// result is memory of the calling thread that lasts until its next call.
+const SaleCodes& quantize(const HostProblem& problem, int levels, bool smooth_q,
+                          ScaleGroups groups = ScaleGroups::thread);
 
 /// e4m3 with one scale a query row and a key: largest value / 448. Q's mean is taken out first if smooth_q.
 Fp8Operands quantize_fp8(const HostProblem& problem, bool smooth_q);

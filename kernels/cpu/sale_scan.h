@@ -10,7 +10,8 @@
 
 namespace salebench::cpu {
 
-/// Key blocks [begin, end) of one query block that are scanned; all their keys lie before all its rows.
+/// Key blocks [begin, end) of one query block that are scanned; all their keys lie before all its rows. All ranges of a
+/// scan begin at the same key block.
 struct ScanRange {
   int begin = 0, end = 0;
 };

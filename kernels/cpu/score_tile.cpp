@@ -64,7 +64,7 @@ HWY_INLINE bool panel_reaches(const ScoreTask& task, int panel) {
   return false;
 }
 
-void TilesReach(const ScoreTask& task, int first_panel, int tile_panels, std::vector<bool>& reached) {
+void TilesReach(const ScoreTask& task, int first_panel, int tile_panels, std::span<std::uint8_t> reached) {
   for (std::size_t tile = 0; tile < reached.size(); ++tile)
     for (int i = 0; i < tile_panels && !reached[tile]; ++i)
       reached[tile] = panel_reaches(task, first_panel + int(tile) * tile_panels + i);
@@ -153,7 +153,7 @@ void add_key_mass(const ScoreTask& task, int key_end, float* key_mass) {
 void raise_key_peak(const ScoreTask& task, int key_end, float* key_peak) {
   HWY_DYNAMIC_DISPATCH(RaiseKeyPeak)(task, key_end, key_peak);
 }
-void tiles_reach(const ScoreTask& task, int first_panel, int tile_panels, std::vector<bool>& reached) {
+void tiles_reach(const ScoreTask& task, int first_panel, int tile_panels, std::span<std::uint8_t> reached) {
   HWY_DYNAMIC_DISPATCH(TilesReach)(task, first_panel, tile_panels, reached);
 }
 void add_to_lse(const ScoreTask& task, int panel, float* lse) {

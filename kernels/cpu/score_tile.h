@@ -2,7 +2,8 @@
 // threshold, or to a log-sum-exp.
 #pragma once
 
-#include <vector>
+#include <cstdint>
+#include <span>
 
 #include "kernels/cpu/attention_tile.h"
 
@@ -23,10 +24,10 @@ void add_key_mass(const ScoreTask& task, int key_end, float* key_mass);
 /// key_peak[key] becomes the largest 2^(score - row_value) of a row that sees the key, if larger than it was.
 void raise_key_peak(const ScoreTask& task, int key_end, float* key_peak);
 
-/// reached[t] becomes true if any score of tile t is at least its row's value. Tile t is made of `tile_panels` panels,
+/// reached[t] becomes 1 if any score of tile t is at least its row's value. Tile t is made of `tile_panels` panels,
 /// from first_panel + t * tile_panels on; tiles that are reached already are skipped. No masking: all keys of the
 /// panels must be visible to all rows.
-void tiles_reach(const ScoreTask& task, int first_panel, int tile_panels, std::vector<bool>& reached);
+void tiles_reach(const ScoreTask& task, int first_panel, int tile_panels, std::span<std::uint8_t> reached);
 
 /// Adds the keys of a panel to the log-sum-exp of each row, base 2, from scores in base 2. All keys must be visible.
 void add_to_lse(const ScoreTask& task, int panel, float* lse);
