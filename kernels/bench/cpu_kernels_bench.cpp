@@ -3,8 +3,10 @@
 // the peaks to hold it against are those of peak_probes.cpp. Arguments: length [, head_dim or density %].
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "kernels/cpu/attention.h"
@@ -75,8 +77,35 @@ void sale_quantize(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(cpu::quantize(p.view(), 7, true));
 }
 
-/// Scans everything before the diagonal against a threshold that no entry reaches: the whole map is computed.
-template <bool kExact>
+void sale_smooth_keys(benchmark::State& state) {
+  const ProblemTensors p = random_problem(int(state.range(0)));
+  std::vector<float> keys;
+  for (auto _ : state) cpu::smooth_keys(p.view(), cpu::key_means(p.view()), keys);
+}
+
+/// The log-sum-exp over the first and the last 5 or 6 key blocks of each query block.
+void sale_reference(benchmark::State& state) {
+  const ProblemTensors p = random_problem(int(state.range(0)));
+  BlockMask mask = random_mask(p.shape, {64, 32}, 0);
+  for (int head = 0; head < p.shape.q_heads; ++head)
+    for (int qb = 0; qb < mask.view().grid.q_blocks(); ++qb) {
+      mask.view().keep(head, qb, 0);
+      mask.view().keep_range(head, qb, std::max(0, mask.view().grid.diagonal_begin(qb) - 4),
+                             mask.view().grid.diagonal_begin(qb));
+    }
+  const std::vector<float> means = cpu::key_means(p.view());
+  std::vector<float> lse(std::size_t(p.shape.q_heads) * p.shape.q_len);
+  for (auto _ : state) {
+    cpu::block_sparse_attention(p.view(), mask.view(), {{}, lse});
+    cpu::smooth_lse(p.view(), means, lse);
+  }
+}
+
+enum class ScanCase { int4, exact, int4_keeping };
+
+/// Scans everything before the diagonal: against a threshold that no entry reaches, or one that about 10 % of the tiles
+/// reach, so that bounds, exact rule and marks are at work too.
+template <ScanCase kCase>
 void sale_scan(benchmark::State& state) {
   const ProblemTensors p = random_problem(int(state.range(0)));
   BlockMask mask({{64, 32}, p.shape.q_len, p.shape.kv_len, true, {}}, p.shape.q_heads);
@@ -86,14 +115,23 @@ void sale_scan(benchmark::State& state) {
     ranges.push_back({0, mask.view().grid.diagonal_begin(qb)});
     pairs += 64.0 * 32 * ranges.back().end * p.shape.q_heads;
   }
-  const std::vector<float> thresholds(std::size_t(p.shape.q_heads) * p.shape.q_len, 1e6f);
-  const cpu::SaleCodes codes = cpu::quantize(p.view(), 7, true);
+  std::vector<float> thresholds(std::size_t(p.shape.q_heads) * p.shape.q_len, 1e6f);
+  for (std::size_t row = 0; kCase == ScanCase::int4_keeping && row < thresholds.size(); ++row) {
+    const float* const q = &p.q[row * 64];  // K is normal, so q . k has the deviation |q|
+    thresholds[row] = 3.9f * std::sqrt(std::inner_product(q, q + 64, q, 0.0f));
+  }
+  const cpu::SaleCodes& codes = cpu::quantize(p.view(), 7, true);
   for (auto _ : state) {
-    if (kExact)
+    mask.clear();
+    if (kCase == ScanCase::exact)
       cpu::scan_exact(p.view(), ranges, thresholds, mask.view());
     else
       cpu::scan_codes(p.shape, codes, ranges, thresholds, mask.view());
   }
+  std::int64_t kept = 0, tiles = 0;
+  for (int head = 0; head < p.shape.q_heads; ++head) kept += count_mask(mask.view(), head).tiles;
+  for (const cpu::ScanRange& range : ranges) tiles += std::int64_t(range.end) * p.shape.q_heads;
+  state.counters["kept"] = double(kept) / double(tiles);
   count_flops(state, 2 * 64 * pairs);
 }
 
@@ -133,12 +171,19 @@ BENCHMARK_CAPTURE(block_sparse_attention, 64x64, BlockSize{64, 64})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK(sale_quantize)->ArgsProduct({kLengths})->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(sale_scan<false>)
+BENCHMARK(sale_smooth_keys)->ArgsProduct({kLengths})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(sale_reference)->ArgsProduct({kLengths})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(sale_scan<ScanCase::int4>)
     ->Name("sale_scan_int4")
     ->ArgsProduct({kLengths})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
-BENCHMARK(sale_scan<true>)
+BENCHMARK(sale_scan<ScanCase::int4_keeping>)
+    ->Name("sale_scan_int4_keeping")
+    ->ArgsProduct({kLengths})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(sale_scan<ScanCase::exact>)
     ->Name("sale_scan_exact")
     ->ArgsProduct({kLengths})
     ->UseRealTime()

@@ -53,15 +53,16 @@ void AddRows(const float* x, int rows, int dim, double* sums) {
   }
 }
 
-float Dot(const float* a, const float* b, int dim) {
+void RowDots(const float* x, int rows, int dim, const float* y, float* out) {
   const RowTag d;
   const int lanes = int(hn::Lanes(d));
-  auto sum = hn::Zero(d);
-  int i = 0;
-  for (; i + lanes <= dim; i += lanes) sum = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), sum);
-  float result = hn::GetLane(hn::SumOfLanes(d, sum));
-  for (; i < dim; ++i) result += a[i] * b[i];
-  return result;
+  for (int row = 0; row < rows; ++row, x += dim) {
+    auto sum = hn::Zero(d);
+    int i = 0;
+    for (; i + lanes <= dim; i += lanes) sum = hn::MulAdd(hn::LoadU(d, x + i), hn::LoadU(d, y + i), sum);
+    out[row] = hn::GetLane(hn::SumOfLanes(d, sum));
+    for (; i < dim; ++i) out[row] += x[i] * y[i];
+  }
 }
 
 }  // namespace HWY_NAMESPACE
@@ -73,7 +74,7 @@ namespace salebench::cpu {
 HWY_EXPORT(LargestDifference);
 HWY_EXPORT(EncodeRow);
 HWY_EXPORT(AddRows);
-HWY_EXPORT(Dot);
+HWY_EXPORT(RowDots);
 
 float largest_difference(const float* x, const float* mean, int dim) {
   return HWY_DYNAMIC_DISPATCH(LargestDifference)(x, mean, dim);
@@ -84,8 +85,8 @@ void encode_row(const float* x, const float* mean, int dim, float inverse_scale,
 void add_rows(const float* x, int rows, int dim, double* sums) {
   HWY_DYNAMIC_DISPATCH(AddRows)(x, rows, dim, sums);
 }
-float dot(const float* a, const float* b, int dim) {
-  return HWY_DYNAMIC_DISPATCH(Dot)(a, b, dim);
+void row_dots(const float* x, int rows, int dim, const float* y, float* out) {
+  HWY_DYNAMIC_DISPATCH(RowDots)(x, rows, dim, y, out);
 }
 
 }  // namespace salebench::cpu

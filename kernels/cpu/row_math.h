@@ -14,6 +14,7 @@ void encode_row(const float* x, const float* mean, int dim, float inverse_scale,
 /// sums[d] += x[row, d] over the rows of x [rows, dim], one after another.
 void add_rows(const float* x, int rows, int dim, double* sums);
 
-float dot(const float* a, const float* b, int dim);
+/// out[row] = x[row] . y for the rows of x [rows, dim].
+void row_dots(const float* x, int rows, int dim, const float* y, float* out);
 
 }  // namespace salebench::cpu

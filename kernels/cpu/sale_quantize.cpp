@@ -67,12 +67,17 @@ void quantize_panel(const HostProblem& p, int kv_head, int panel, int levels, Sa
   }
 }
 
-/// out[j] = mean . k_j for all keys of a query head's KV head.
-void mean_logits(const HostProblem& p, int head, const std::vector<float>& mean, float* out) {
-  const int dim = p.shape.head_dim;
-  const float* k = p.k_of(head);
+/// out [q_heads, whole panels of keys]: mean of the head . k_j, and 0 beyond kv_len.
+void mean_logits(const HostProblem& p, const std::vector<std::vector<float>>& means, float* out) {
+  constexpr int kChunk = 512;  // keys, which stay in a cache while the heads pass by
+  const int dim = p.shape.head_dim, keys = round_up(p.shape.kv_len, kPanelKeys);
 #pragma omp parallel for
-  for (int j = 0; j < p.shape.kv_len; ++j) out[j] = dot(mean.data(), k + std::size_t(j) * dim, dim);
+  for (int begin = 0; begin < p.shape.kv_len; begin += kChunk)
+    for (int head = 0; head < p.shape.q_heads; ++head)
+      row_dots(p.k_of(head) + std::size_t(begin) * dim, std::min(kChunk, p.shape.kv_len - begin), dim,
+               means[head].data(), out + std::size_t(head) * keys + begin);
+  for (int head = 0; head < p.shape.q_heads; ++head)
+    std::fill(out + std::size_t(head) * keys + p.shape.kv_len, out + std::size_t(head + 1) * keys, 0.0f);
 }
 
 /// The mean query of each head; zeros unless smooth_q.
@@ -131,13 +136,17 @@ std::vector<float> smooth_keys(const HostProblem& p) {
 }
 
 void smooth_lse(const HostProblem& p, std::span<const float> means, std::span<float> lse) {
+  constexpr int kChunk = 64;
   const int dim = p.shape.head_dim;
 #pragma omp parallel for collapse(2)
   for (int head = 0; head < p.shape.q_heads; ++head)
-    for (int row = 0; row < p.shape.q_len; ++row)
-      lse[std::size_t(head) * p.shape.q_len + row] -=
-          p.scale *
-          dot(p.q_head(head) + std::size_t(row) * dim, &means[std::size_t(p.shape.kv_head_of(head)) * dim], dim);
+    for (int begin = 0; begin < p.shape.q_len; begin += kChunk) {
+      const int rows = std::min(kChunk, p.shape.q_len - begin);
+      float shift[kChunk];
+      row_dots(p.q_head(head) + std::size_t(begin) * dim, rows, dim,
+               &means[std::size_t(p.shape.kv_head_of(head)) * dim], shift);
+      for (int r = 0; r < rows; ++r) lse[std::size_t(head) * p.shape.q_len + begin + r] -= p.scale * shift[r];
+    }
 }
 
 const SaleCodes& quantize(const HostProblem& p, int levels, bool smooth_q, ScaleGroups groups) {
@@ -157,14 +166,13 @@ const SaleCodes& quantize(const HostProblem& p, int levels, bool smooth_q, Scale
   for (int head = 0; head < p.shape.kv_heads; ++head)
     for (int panel = 0; panel < codes.panels; ++panel) quantize_panel(p, head, panel, levels, codes);
   const auto means = query_means(p, smooth_q);
+  for (int head = 0; head < p.shape.q_heads; ++head) quantize_queries(p, head, means[head], levels, codes);
+  mean_logits(p, means, codes.bias.data());
+  if (groups == ScaleGroups::token) return codes;
+#pragma omp parallel for
   for (int head = 0; head < p.shape.q_heads; ++head) {
-    const std::vector<float>& mean = means[head];
-    quantize_queries(p, head, mean, levels, codes);
+    const float* const scale = &codes.k_scale[p.shape.kv_head_of(head) * keys];
     float* const bias = &codes.bias[head * keys];
-    mean_logits(p, head, mean, bias);
-    std::fill(bias + p.shape.kv_len, bias + keys, 0.0f);
-    if (groups == ScaleGroups::token) continue;
-    const float* scale = &codes.k_scale[p.shape.kv_head_of(head) * keys];
     for (int j = 0; j < p.shape.kv_len; ++j) bias[j] = scale[j] > 0 ? bias[j] / scale[j] : 0.0f;
   }
   return codes;
@@ -181,8 +189,8 @@ Fp8Operands quantize_fp8(const HostProblem& p, bool smooth_q) {
     float* const q = &rounded.q[head * p.q_head_size()];
     for (std::size_t i = 0; i < p.q_head_size(); ++i) q[i] -= mean[i % dim];
     round_rows(q, p.shape.q_len, dim, RowFormat::fp8);
-    mean_logits(p, head, mean, &rounded.bias[head * keys]);
   }
+  mean_logits(p, means, rounded.bias.data());
   return rounded;
 }
 

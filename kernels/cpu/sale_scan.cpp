@@ -50,16 +50,22 @@ void for_kept(ConstMaskView mask, int head, int qb, ScanRange part, const Work& 
     }
 }
 
-/// Keeps key block begin + i of a row for each mark i that is set, eight marks at a time.
+/// Keeps key block begin + i of a row for each mark i that is 1, eight marks at a time.
 void keep_marked(MaskView mask, int head, int qb, int begin, std::span<const std::uint8_t> marks) {
-  std::uint64_t eight = 0;
-  for (std::size_t i = 0; i < marks.size(); i += sizeof eight) {
-    const std::size_t count = std::min(sizeof eight, marks.size() - i);
-    if (count == sizeof eight) std::memcpy(&eight, &marks[i], count);
-    if (count == sizeof eight && eight == 0) continue;
-    for (std::size_t j = i; j < i + count; ++j)
-      if (marks[j]) mask.keep(head, qb, begin + int(j));
+  std::uint32_t* const row = mask.row(head, qb);
+  std::size_t i = 0;
+  for (; i + 8 <= marks.size(); i += 8) {
+    std::uint64_t eight;
+    std::memcpy(&eight, &marks[i], sizeof eight);
+    if (eight == 0) continue;
+    const std::uint64_t bits = eight * 0x0102040810204080u >> 56;  // mark j as bit j
+    const std::size_t first = std::size_t(begin) + i;
+    const std::uint64_t shifted = bits << first % 32;
+    row[first / 32] |= std::uint32_t(shifted);
+    if (shifted >> 32) row[first / 32 + 1] |= std::uint32_t(shifted >> 32);
   }
+  for (; i < marks.size(); ++i)
+    if (marks[i]) mask.keep(head, qb, begin + int(i));
 }
 
 int panels_of_tile(const BlockGrid& grid) {
