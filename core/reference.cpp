@@ -67,7 +67,8 @@ void attend_rows(const HostProblem& p, const ConstMaskView* mask, int head, std:
       }
       const double new_max = std::max(row_max[r], tile_max);
       const double rescale = std::exp(row_max[r] - new_max);
-      s.row(r) = (s.row(r).array() - new_max).exp();
+      // Eigen's exp(-inf) is a denormal, which would slow the product below to a tenth.
+      s.row(r) = (s.row(r).array() == kMinusInfinity).select(0.0, (s.row(r).array() - new_max).exp());
       row_sum[r] = row_sum[r] * rescale + s.row(r).sum();
       sum.row(r) *= rescale;
       row_max[r] = new_max;
