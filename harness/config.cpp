@@ -20,6 +20,7 @@ MeasureConfig read_measure(YamlMap map) {
   m.max_time = map.number("max_time", m.max_time, 0, kDay);
   m.max_noise = map.number("max_noise", m.max_noise, 0, 1);
   m.min_samples = map.integer("min_samples", m.min_samples, 1, 100000);
+  m.pause = map.number("pause", m.pause, 0, 60);
   m.rounds = map.integer("rounds", m.rounds, 1, 1000);
   m.baseline = map.text("baseline", m.baseline);
   if (m.baseline != "none") {

@@ -18,7 +18,8 @@ struct MeasureConfig {
   double max_time = 5;      ///< stop here even if noisy
   double max_noise = 0.02;  ///< stop when the 95 % interval of the median is within +- this share
   int min_samples = 5;
-  int rounds = 1;  ///< measurements of each cell, each in a process of its own, in turn with the other cells
+  double pause = 0;  ///< idle time before each sample, so that all start from the same power state
+  int rounds = 1;    ///< measurements of each cell, each in a process of its own, in turn with the other cells
   std::string baseline = "dense";  ///< the method sampled in turn with each cell; "none" for no speedup
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "core/stats.h"
 
@@ -24,23 +25,27 @@ class SilentReporter : public benchmark::BenchmarkReporter {
   void ReportRuns(const std::vector<Run>&) override {}
 };
 
-void take_sample(const TimedWork& work, Samples& samples) {
+void take_sample(const TimedWork& work, double pause, Samples& samples) {
+  const auto idle = [&] { std::this_thread::sleep_for(std::chrono::duration<double>(pause)); };
+  if (pause > 0) idle();
   const PhaseTimes times = work.sample();
   if (work.has_selection) samples.select.push_back(times.select);
   if (work.has_index) samples.index.push_back(times.index);
   samples.attend.push_back(times.attend);
   samples.total.push_back(times.total());
   samples.sm_clock_mhz.push_back(times.sm_clock_mhz);
-  if (work.baseline) samples.baseline.push_back(work.baseline());
+  if (!work.baseline) return;
+  if (pause > 0) idle();
+  samples.baseline.push_back(work.baseline());
 }
 
 /// One run of Google Benchmark with a fixed number of iterations; fixed, as leaving its loop early aborts the process.
-void run_chunk(const std::string& name, const TimedWork& work, int count, Samples& samples) {
+void run_chunk(const std::string& name, const TimedWork& work, int count, double pause, Samples& samples) {
   benchmark::ClearRegisteredBenchmarks();
   benchmark::RegisterBenchmark(name.c_str(),
                                [&](benchmark::State& state) {
                                  for (auto _ : state) {
-                                   take_sample(work, samples);
+                                   take_sample(work, pause, samples);
                                    state.SetIterationTime(samples.total.back());
                                  }
                                })
@@ -62,17 +67,17 @@ Samples measure(const std::string& name, const TimedWork& work, const MeasureCon
                 bool once) {
   Samples samples;
   if (once) {
-    run_chunk(name, work, 1, samples);
+    run_chunk(name, work, 1, config.pause, samples);
     samples.noise = 1;
     return samples;
   }
   for (const auto start = Clock::now(); seconds_since(start) < config.warmup;) {
     Samples discarded;
-    take_sample(work, discarded);
+    take_sample(work, config.pause, discarded);
   }
   constexpr int kChunk = 16;
   const auto start = Clock::now();
-  run_chunk(name, work, config.min_samples, samples);
+  run_chunk(name, work, config.min_samples, config.pause, samples);
   while (true) {
     const double elapsed = seconds_since(start);
     samples.noise = noise_of(samples.total, seed);
@@ -80,7 +85,7 @@ Samples measure(const std::string& name, const TimedWork& work, const MeasureCon
     if (elapsed >= config.max_time || (samples.converged && elapsed >= config.min_time)) return samples;
     // Slow cells sample one at a time, so that max_time means something to them.
     const double each = elapsed / double(samples.total.size());
-    run_chunk(name, work, std::clamp(int((config.max_time - elapsed) / each), 1, kChunk), samples);
+    run_chunk(name, work, std::clamp(int((config.max_time - elapsed) / each), 1, kChunk), config.pause, samples);
   }
 }
 

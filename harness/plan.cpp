@@ -34,8 +34,11 @@ std::string cell_id(const SweepConfig& s, const PlannedCell& cell, const std::st
                   cell.method, method_info(cell.method).version, param_text(cell.params), files, cell.fingerprint,
                   cell.backend, s.threads, m.cache, m.warmup, m.min_time, m.max_time, m.max_noise, m.min_samples,
                   m.baseline, s.truth_rows, s.seed, quick, s.save_masks);
-  const std::string of_round = cell.round == 0 ? all : fmt::format("{} round {}", all, cell.round);
-  return fmt::format("{}-{:016x}", cell.method, XXH3_64bits(of_round.data(), of_round.size()));
+  std::string rare;
+  if (m.pause > 0) rare += fmt::format(" pause {}", m.pause);
+  if (cell.round > 0) rare += fmt::format(" round {}", cell.round);
+  const std::string text = all + rare;
+  return fmt::format("{}-{:016x}", cell.method, XXH3_64bits(text.data(), text.size()));
 }
 
 void add_views(const DatasetConfig& config, const Dataset& dataset, const ProblemInfo& info,

@@ -11,8 +11,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Shape, q_heads, kv_heads, q_len, kv_len, head
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ProblemView, length, repeat)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ProblemInfo, id, shape, causal, scale, dtype, model, prompt, source, captured_utc,
                                    layer)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MeasureConfig, cache, warmup, min_time, max_time, max_noise, min_samples, rounds,
-                                   baseline)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MeasureConfig, cache, warmup, min_time, max_time, max_noise, min_samples, pause,
+                                   rounds, baseline)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlannedCell, id, method, params, settings, role, backend, round, dataset, problem,
                                    view, shape, fingerprint, truth_fingerprint, unsupported)
 

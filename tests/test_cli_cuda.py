@@ -101,6 +101,14 @@ def test_problems_that_no_cuda_kernel_takes(box):
     assert "float32" in rows["float32"]["reason"] and "head_dim" in rows["dim80"]["reason"]
 
 
+@pytest.mark.skipif(WHY_NO_DEVICE != "built without CUDA", reason="built with CUDA")
+def test_dry_run_of_a_build_without_cuda_skips_every_cell(box):
+    lines = box.run("run", cuda_config(box, ["dense", "streaming"]), "--dry-run").stdout.splitlines()
+    skips = [line for line in lines if line.startswith("skip ")]
+    assert len(skips) == 2 and all("with CUDA" in line or "without CUDA" in line for line in skips), lines
+
+
+@pytest.mark.skipif(WHY_NO_DEVICE == "built without CUDA", reason="built without CUDA")
 def test_dry_run_needs_no_device(box):
     box.capture(**outside_problems())
     lines = box.run("run", cuda_config(box, ["streaming", "quest"]), "--dry-run").stdout.splitlines()
