@@ -1,12 +1,14 @@
 #include "harness/report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/hdf5.h"
 #include "harness/run_folder.h"
@@ -25,7 +27,7 @@ Row report_row(const CellRecord& r) {
   if (!r.reason.empty()) status += ": " + r.reason;
   if (r.status == "ok" && !r.timing_usable) status += " (quick: times unusable)";
   if (r.status == "ok" && r.timing_usable && !r.converged) status += fmt::format(" (noisy, ±{:.0f}%)", 100 * r.noise);
-  return {r.problem + (r.repeat > 1 ? fmt::format(" x{}", r.repeat) : ""),
+  return {r.problem + (r.repeat > 1 ? fmt::format(" x{}", r.repeat) : "") + (r.backend == "cuda" ? " cuda" : ""),
           std::to_string(r.kv_len),
           r.method,
           r.round > 0 ? fmt::format("{}{}round={}", r.settings, r.settings.empty() ? "" : " ", r.round) : r.settings,
@@ -78,10 +80,19 @@ std::string json(const std::vector<CellRecord>& records) {
   return rows.dump(1) + "\n";
 }
 
-/// What is compared with each other: the same problem at the same length.
-using ProblemKey = std::tuple<std::string, std::string, std::int64_t, std::int64_t>;
+/// What is compared with each other: the same problem at the same length on the same backend.
+using ProblemKey = std::tuple<std::string, std::string, std::int64_t, std::int64_t, std::string>;
 ProblemKey problem_of(const CellRecord& r) {
-  return {r.dataset, r.problem, r.kv_len, r.repeat};
+  return {r.dataset, r.problem, r.kv_len, r.repeat, r.backend};
+}
+
+/// What the speedups are over; empty where there are none.
+std::string denominators(const std::vector<CellRecord>& records) {
+  std::set<std::string> names;
+  for (const CellRecord& r : records)
+    if (!std::isnan(r.speedup))
+      names.insert(r.baseline_kernel.empty() ? r.baseline : fmt::format("{} by {}", r.baseline, r.baseline_kernel));
+  return names.empty() ? "" : fmt::format("\nspeedup: over {}, timed beside each cell\n", fmt::join(names, ", "));
 }
 
 std::vector<CellRecord> fastest_at(const std::vector<CellRecord>& records, double recall) {
@@ -115,7 +126,7 @@ std::string format_report(std::vector<CellRecord> records, const std::string& fo
   std::ranges::stable_sort(records, {}, problem_of);
   std::vector<Row> rows = {kHeader};
   for (const CellRecord& r : records) rows.push_back(report_row(r));
-  return aligned_table(rows, {0, 2, 3, kHeader.size() - 1}, format == "md");
+  return aligned_table(rows, {0, 2, 3, kHeader.size() - 1}, format == "md") + denominators(records);
 }
 
 }  // namespace salebench

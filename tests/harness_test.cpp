@@ -153,6 +153,15 @@ TEST(Report, TablesAlignAndSayWhy) {
   EXPECT_TRUE(format_report({failed}, "md", 0).starts_with("| problem"));
 }
 
+TEST(Report, NamesWhatTheSpeedupsAreOver) {
+  CellRecord cell = record("sale", 0.99, 0.1);
+  EXPECT_EQ(format_report({cell}, "table", 0).find("speedup: over"), std::string::npos);
+  cell.speedup = 2, cell.baseline = "dense", cell.baseline_kernel = "cudnn 9", cell.backend = "cuda";
+  const std::string table = format_report({cell}, "table", 0);
+  EXPECT_NE(table.find("speedup: over dense by cudnn 9,"), std::string::npos) << table;
+  EXPECT_NE(table.find("p cuda"), std::string::npos) << table;
+}
+
 TEST(Progress, Durations) {
   EXPECT_EQ(duration_text(12.4), "12s");
   EXPECT_EQ(duration_text(600), "10m");
