@@ -25,13 +25,15 @@ BoundMethod window_on_device(const cuda::DeviceInputs& in);
 BoundMethod dense_on_device(const std::string& kernel, const cuda::DeviceInputs& in);
 
 /// SALE; log_thresholds [q_heads], natural, -inf for a dense head.
-BoundMethod sale_on_device(const cuda::SaleOptions& options, std::vector<float> log_thresholds,
+BoundMethod sale_on_device(const cuda::SaleOptions& options, const std::vector<float>& log_thresholds,
                            const cuda::DeviceInputs& in);
 
 /// The best tiles of each query block by mean-pooled scores; budgets [q_heads].
-BoundMethod block_topk_on_device(std::vector<double> budgets, cuda::ForcedBlocks forced, const cuda::DeviceInputs& in);
+BoundMethod block_topk_on_device(const std::vector<double>& budgets, cuda::ForcedBlocks forced,
+                                 const cuda::DeviceInputs& in);
 
 /// The same by true attention mass, which is made untimed.
-BoundMethod oracle_topk_on_device(std::vector<double> budgets, cuda::ForcedBlocks forced, const cuda::DeviceInputs& in);
+BoundMethod oracle_topk_on_device(const std::vector<double>& budgets, cuda::ForcedBlocks forced,
+                                  const cuda::DeviceInputs& in);
 
 }  // namespace salebench

@@ -134,7 +134,7 @@ class Sale : public Method {
                            .smooth_q = smooth_ == "qk",
                            .smooth_k = smooth_ != "none",
                            .all_dense = sale::short_input(shape)},
-                          std::move(log_thresholds), in);
+                          log_thresholds, in);
   }
 
   void attend(const HostProblem& problem, ConstMaskView mask, AttentionView out) const override {

@@ -30,7 +30,7 @@ class SaleOnDevice : public MaskedDeviceMethod {
 
 }  // namespace
 
-BoundMethod sale_on_device(const cuda::SaleOptions& options, std::vector<float> log_thresholds,
+BoundMethod sale_on_device(const cuda::SaleOptions& options, const std::vector<float>& log_thresholds,
                            const cuda::DeviceInputs& in) {
   return std::make_unique<SaleOnDevice>(options, log_thresholds, in);
 }

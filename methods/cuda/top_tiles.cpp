@@ -56,11 +56,12 @@ class OracleTopkOnDevice : public TopTiles {
 
 }  // namespace
 
-BoundMethod block_topk_on_device(std::vector<double> budgets, cuda::ForcedBlocks forced, const cuda::DeviceInputs& in) {
+BoundMethod block_topk_on_device(const std::vector<double>& budgets, cuda::ForcedBlocks forced,
+                                 const cuda::DeviceInputs& in) {
   return std::make_unique<BlockTopkOnDevice>(budgets, forced, in);
 }
 
-BoundMethod oracle_topk_on_device(std::vector<double> budgets, cuda::ForcedBlocks forced,
+BoundMethod oracle_topk_on_device(const std::vector<double>& budgets, cuda::ForcedBlocks forced,
                                   const cuda::DeviceInputs& in) {
   return std::make_unique<OracleTopkOnDevice>(budgets, forced, in);
 }

@@ -19,13 +19,13 @@ BoundMethod window_on_device(const cuda::DeviceInputs&) {
 BoundMethod dense_on_device(const std::string&, const cuda::DeviceInputs&) {
   refuse();
 }
-BoundMethod sale_on_device(const cuda::SaleOptions&, std::vector<float>, const cuda::DeviceInputs&) {
+BoundMethod sale_on_device(const cuda::SaleOptions&, const std::vector<float>&, const cuda::DeviceInputs&) {
   refuse();
 }
-BoundMethod block_topk_on_device(std::vector<double>, cuda::ForcedBlocks, const cuda::DeviceInputs&) {
+BoundMethod block_topk_on_device(const std::vector<double>&, cuda::ForcedBlocks, const cuda::DeviceInputs&) {
   refuse();
 }
-BoundMethod oracle_topk_on_device(std::vector<double>, cuda::ForcedBlocks, const cuda::DeviceInputs&) {
+BoundMethod oracle_topk_on_device(const std::vector<double>&, cuda::ForcedBlocks, const cuda::DeviceInputs&) {
   refuse();
 }
 
