@@ -1,12 +1,20 @@
-// Figures of an independent implementation on the bundled capture: SALE (mode 3) and oracle top-k.
+// Figures of an independent implementation on the bundled capture: SALE (mode 3) and oracle top-k, on each instruction
+// set.
 #include <gtest/gtest.h>
 
 #include <array>
 
+#include "kernels/cpu/simd.h"
 #include "tests/sample.h"
 
 namespace salebench {
 namespace {
+
+class KnownAnswers : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { cpu::set_simd(GetParam()); }
+  void TearDown() override { cpu::set_simd(""); }
+};
 
 void expect_tiles(const BlockMask& mask, const std::array<int, 3>& expected, double tolerance) {
   for (int head = 0; head < 3; ++head) {
@@ -15,7 +23,7 @@ void expect_tiles(const BlockMask& mask, const std::array<int, 3>& expected, dou
   }
 }
 
-TEST(KnownAnswers, SaleInt4At8192) {
+TEST_P(KnownAnswers, SaleInt4At8192) {
   const BlockMask mask = select_mask(sample_problem(), "sale", {{"threshold", "0.004"}});
   EXPECT_EQ(count_mask(mask.view(), 0).causal_tiles, 16512);
   expect_tiles(mask, {16359, 7305, 5532}, 0.002);
@@ -29,19 +37,19 @@ TEST(KnownAnswers, SaleInt4At8192) {
   }
 }
 
-TEST(KnownAnswers, SaleExactLogitsAt8192) {
+TEST_P(KnownAnswers, SaleExactLogitsAt8192) {
   expect_tiles(select_mask(sample_problem(), "sale", {{"threshold", "0.004"}, {"bits", "16"}}), {16318, 6749, 5059},
                0.002);
 }
 
-TEST(KnownAnswers, SaleInt4At4000) {
+TEST_P(KnownAnswers, SaleInt4At4000) {
   const ProblemTensors prefix = apply_view(sample_problem(), {4000, 1});
   const BlockMask mask = select_mask(prefix, "sale", {{"threshold", "0.004"}});
   EXPECT_EQ(count_mask(mask.view(), 0).causal_tiles, 4031);
   expect_tiles(mask, {4031, 2480, 2175}, 0.002);
 }
 
-TEST(KnownAnswers, OracleTopk) {
+TEST_P(KnownAnswers, OracleTopk) {
   const BlockMask mask = select_mask(sample_problem(), "oracle_topk", {{"budget", "0.1"}, {"block", "64x32"}});
   const ProblemAccuracy a = sample_accuracy(mask);
   constexpr double kRecall[] = {0.65754, 0.94332, 0.93323};
@@ -50,6 +58,9 @@ TEST(KnownAnswers, OracleTopk) {
     EXPECT_NEAR(a.heads[head].recall_mean, kRecall[head], 1e-4) << "head " << head;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Simd, KnownAnswers, testing::ValuesIn(cpu::simd_names()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace salebench
