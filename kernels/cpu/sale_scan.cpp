@@ -212,6 +212,15 @@ auto one_by_one(ScanOne scan) {
   };
 }
 
+#if defined(__x86_64__) && defined(__linux__)
+/// What a thread keeps while it scans with AMX tiles.
+struct AmxScanState {
+  std::unique_ptr<TileScope> scope = std::make_unique<TileScope>();
+  AmxCodeWorkspace work;
+  std::vector<CodeTask> tasks;
+};
+#endif
+
 }  // namespace
 
 void scan_codes(const Shape& shape, const SaleCodes& codes, std::span<const ScanRange> ranges,
@@ -224,11 +233,10 @@ void scan_codes(const Shape& shape, const SaleCodes& codes, std::span<const Scan
   if (use_amx() && codes.groups == ScaleGroups::thread) {
     const AmxCodes packed = pack_amx_codes(shape, codes);
     return scan_tiles(shape, ranges, thresholds, mask, running, [&] {
-      return [&, scope = std::make_unique<TileScope>(), work = AmxCodeWorkspace(), tasks = std::vector<CodeTask>()](
-                 std::span<const RowTile> tiles, int first_panel, int tile_panels) mutable {
-        tasks.clear();
-        for (const RowTile& tile : tiles) tasks.push_back(task_of(tile));
-        amx_codes_reach(tasks, packed, first_panel, tile_panels, work);
+      return [&, state = AmxScanState()](std::span<const RowTile> tiles, int first_panel, int tile_panels) mutable {
+        state.tasks.clear();
+        for (const RowTile& tile : tiles) state.tasks.push_back(task_of(tile));
+        amx_codes_reach(state.tasks, packed, first_panel, tile_panels, state.work);
       };
     });
   }
