@@ -4,7 +4,7 @@
 
 #include "core/reference.h"
 #include "kernels/cuda/dense_kernels.h"
-#include "kernels/cuda/devices.h"
+#include "tests/cuda_fixture.h"
 #include "tests/device.h"
 #include "tests/problems.h"
 
@@ -13,12 +13,6 @@ namespace {
 
 using cuda::DenseKernel;
 using cuda::Dtype;
-
-constexpr double kLseTolerance = 2e-5;  // relative to max(1, |lse|)
-
-double tolerance(Dtype dtype) {
-  return dtype == Dtype::fp16 ? 1e-3 : 4e-3;
-}
 
 const std::vector<Shape> kShapes = {
     {1, 1, 1, 1, 64},     {2, 1, 77, 77, 128},  {7, 1, 300, 300, 64},   {7, 1, 257, 513, 128}, {3, 3, 200, 333, 128},
@@ -55,13 +49,8 @@ Written run(const DenseKernel& kernel, const RoundedProblem& p, bool with_lse = 
   return once;
 }
 
-class CudaDense : public testing::TestWithParam<Dtype> {
+class CudaDense : public NeedsCudaDevice, public testing::WithParamInterface<Dtype> {
  protected:
-  void SetUp() override {
-    const CudaDevices found = cuda_devices();
-    if (found.devices.empty()) GTEST_SKIP() << found.why_none;
-  }
-
   /// The kernels that can run here; says which can't.
   static std::vector<const DenseKernel*> usable() {
     std::vector<const DenseKernel*> kernels;
@@ -88,7 +77,7 @@ TEST_P(CudaDense, AgreesWithTheReference) {
         SCOPED_TRACE(kernels[i]->name() + ", " + shape_text(shape) + (causal ? " causal" : ""));
         const Written got = run(*kernels[i], p);
         const double error = relative_l2(from_bits(got.output, GetParam()), exact.output);
-        EXPECT_LE(error, tolerance(GetParam()));
+        EXPECT_LE(error, output_tolerance(GetParam()));
         worst[i] = std::max(worst[i], error);
         double lse_error = 0;
         for (std::size_t row = 0; row < exact.lse.size(); ++row) {

@@ -8,7 +8,7 @@
 
 #include "core/half.h"
 #include "kernels/cuda/device_memory.h"
-#include "kernels/cuda/devices.h"
+#include "tests/cuda_fixture.h"
 #include "tests/misbehaving_kernels.h"
 
 namespace salebench::cuda {
@@ -16,13 +16,7 @@ namespace {
 
 constexpr Stream kStream = nullptr;
 
-class CudaMemory : public testing::Test {
- protected:
-  void SetUp() override {
-    const CudaDevices found = cuda_devices();
-    if (found.devices.empty()) GTEST_SKIP() << found.why_none;
-  }
-};
+class CudaMemory : public NeedsCudaDevice {};
 
 void expect_working_device() {
   std::vector<int> values(1000);

@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "datasets/dataset.h"
-#include "kernels/cuda/devices.h"
+#include "tests/cuda_fixture.h"
 #include "tests/cuda_methods.h"
 
 namespace salebench {
@@ -21,11 +21,6 @@ using cuda::Dtype;
 
 constexpr double kDifferingTiles = 0.001;    // of those that the CPU keeps
 constexpr double kRecallDifference = 0.001;  // of the mean
-constexpr double kLseTolerance = 2e-5;       // relative to max(1, |lse|)
-
-double output_tolerance(Dtype dtype) {
-  return dtype == Dtype::fp16 ? 1e-3 : 4e-3;
-}
 
 const std::vector<Shape> kShapes = {{3, 1, 777, 777, 64},   {2, 1, 1201, 1201, 64}, {3, 1, 200, 1499, 128},
                                     {7, 1, 330, 1301, 128}, {14, 2, 65, 1111, 64},  {2, 2, 130, 2100, 128}};
@@ -145,11 +140,11 @@ void report(const std::string& name, const std::vector<Settings>& settings, cons
   EXPECT_GT(problems, 0) << name << " took no problem";
 }
 
-class CudaMethods : public testing::TestWithParam<std::string> {
+class CudaMethods : public NeedsCudaDevice, public testing::WithParamInterface<std::string> {
  protected:
   void SetUp() override {
-    const CudaDevices found = cuda_devices();
-    if (found.devices.empty()) GTEST_SKIP() << found.why_none;
+    NeedsCudaDevice::SetUp();
+    if (IsSkipped()) return;
     try {
       make_method(GetParam())->check_backend(Backend::cuda);
     } catch (const Unsupported& why) {

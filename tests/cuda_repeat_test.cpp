@@ -7,8 +7,8 @@
 
 #include "core/half.h"
 #include "kernels/cuda/device_memory.h"
-#include "kernels/cuda/devices.h"
 #include "kernels/cuda/repeat_check.h"
+#include "tests/cuda_fixture.h"
 #include "tests/misbehaving_kernels.h"
 
 namespace salebench::cuda {
@@ -16,13 +16,7 @@ namespace {
 
 constexpr Stream kStream = nullptr;
 
-class CudaChecks : public testing::Test {
- protected:
-  void SetUp() override {
-    const CudaDevices found = cuda_devices();
-    if (found.devices.empty()) GTEST_SKIP() << found.why_none;
-  }
-};
+class CudaChecks : public NeedsCudaDevice {};
 
 class CudaRepeat : public CudaChecks, public testing::WithParamInterface<ValueType> {};
 

@@ -4,9 +4,9 @@
 
 #include "core/reference.h"
 #include "kernels/cuda/attention.h"
-#include "kernels/cuda/devices.h"
 #include "kernels/cuda/mask_builders.h"
 #include "kernels/cuda/sale.h"
+#include "tests/cuda_fixture.h"
 #include "tests/device.h"
 #include "tests/masks.h"
 #include "tests/problems.h"
@@ -18,13 +18,7 @@ using cuda::Dtype;
 
 constexpr double kDifferingTiles = 0.001;  // of those that the CPU keeps
 
-class CudaSelect : public testing::TestWithParam<Dtype> {
- protected:
-  void SetUp() override {
-    const CudaDevices found = cuda_devices();
-    if (found.devices.empty()) GTEST_SKIP() << found.why_none;
-  }
-};
+class CudaSelect : public NeedsCudaDevice, public testing::WithParamInterface<Dtype> {};
 
 /// What `select` writes to a mask on the device that holds other bits at first.
 template <class Select>

@@ -6,8 +6,8 @@
 #include "core/metrics.h"
 #include "core/reference.h"
 #include "kernels/cuda/attention.h"
-#include "kernels/cuda/devices.h"
 #include "kernels/cuda/metrics.h"
+#include "tests/cuda_fixture.h"
 #include "tests/device.h"
 #include "tests/problems.h"
 
@@ -17,19 +17,8 @@ namespace {
 using cuda::Dtype;
 
 constexpr double kExactTolerance = 3e-5;  // relative L2 of float32 truth against double
-constexpr double kLseTolerance = 2e-5;    // relative to max(1, |lse|)
 
-double tolerance(Dtype dtype) {
-  return dtype == Dtype::fp16 ? 1e-3 : 4e-3;
-}
-
-class Cuda : public testing::TestWithParam<Dtype> {
- protected:
-  void SetUp() override {
-    const CudaDevices found = cuda_devices();
-    if (found.devices.empty()) GTEST_SKIP() << found.why_none;
-  }
-};
+class Cuda : public NeedsCudaDevice, public testing::WithParamInterface<Dtype> {};
 
 const std::vector<Shape> kShapes = {
     {1, 1, 1, 1, 64},   {2, 1, 77, 77, 128},   {7, 1, 300, 300, 64},  {7, 1, 257, 513, 128},  {3, 3, 200, 333, 128},
@@ -95,7 +84,7 @@ TEST_P(Cuda, DenseAttention) {
       const DeviceArray<float> lse(std::size_t(shape.q_heads) * shape.q_len);
       cuda::dense_attention(p.view(), {output.data(), lse.data()}, nullptr);
       const ReferenceResult exact = reference_attention(p.host.view());
-      expect_output(from_bits(output.host(), GetParam()), exact.output, tolerance(GetParam()), worst);
+      expect_output(from_bits(output.host(), GetParam()), exact.output, output_tolerance(GetParam()), worst);
       expect_lse(lse.host(), exact.lse);
     }
   RecordProperty("worst_relative_l2", std::to_string(worst));
@@ -129,7 +118,7 @@ TEST_P(Cuda, BlockSparseAttention) {
         const ConstMaskView view = mask.view();
         const ReferenceResult exact = reference_attention(p.host.view(), &view);
         const AttentionResult got = attend(p, mask);
-        expect_output(got.output, exact.output, tolerance(GetParam()), worst);
+        expect_output(got.output, exact.output, output_tolerance(GetParam()), worst);
         expect_lse(got.lse, exact.lse);
       }
   RecordProperty("worst_relative_l2", std::to_string(worst));
@@ -149,7 +138,7 @@ TEST_P(Cuda, WindowsAreExactToTheToken) {
         const ConstMaskView view = mask.view();
         const ReferenceResult exact = reference_attention(p.host.view(), &view);
         const AttentionResult got = attend(p, mask);
-        expect_output(got.output, exact.output, tolerance(GetParam()), worst);
+        expect_output(got.output, exact.output, output_tolerance(GetParam()), worst);
         expect_lse(got.lse, exact.lse);
       }
   RecordProperty("worst_relative_l2", std::to_string(worst));

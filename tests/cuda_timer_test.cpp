@@ -9,8 +9,8 @@
 #include "core/stats.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_timer.h"
-#include "kernels/cuda/devices.h"
 #include "kernels/cuda/repeat_check.h"
+#include "tests/cuda_fixture.h"
 #include "tests/misbehaving_kernels.h"
 
 namespace salebench::cuda {
@@ -19,11 +19,11 @@ namespace {
 constexpr Stream kStream = nullptr;
 using Phases = std::vector<std::function<void()>>;
 
-class CudaTimer : public testing::Test {
+class CudaTimer : public NeedsCudaDevice {
  protected:
   void SetUp() override {
-    const CudaDevices found = cuda_devices();
-    if (found.devices.empty()) GTEST_SKIP() << found.why_none;
+    NeedsCudaDevice::SetUp();
+    if (IsSkipped()) return;
     spin(0, kStream);  // loads it
   }
 };
