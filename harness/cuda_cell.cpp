@@ -12,6 +12,7 @@
 #include "harness/cuda_problem.h"
 #include "harness/gpu_state.h"
 #include "kernels/cuda/devices.h"
+#include "kernels/cuda/repeat_check.h"
 
 namespace salebench {
 namespace {
@@ -38,7 +39,7 @@ class DeviceBench {
         expected_(out_.output.bytes()),
         compare_(cuda::compare_values_bytes()),
         difference_(1),
-        differing_words_(1) {
+        mask_check_(1) {
     if (const char* why = cuda::why_unsupported(mask_.view().grid.block)) throw Unsupported(why);
     bound_ = method_->on_device(inputs());
     remark_ = joined(remark_, bound_->remark());
@@ -134,9 +135,9 @@ class DeviceBench {
   }
 
   void check_repeat() const {
-    cuda::count_differing_words(mask_bits_.data(), expected_bits_.data(), mask_bits_.size(), differing_words_.data(),
+    cuda::count_differing_words(mask_bits_.data(), expected_bits_.data(), mask_bits_.size(), mask_check_.data(),
                                 kStream);
-    if (differing_words_.host(kStream)[0] > 0) throw_other_tiles();
+    if (mask_check_.host(kStream)[0] > 0) throw_other_tiles();
     const cuda::ValueDifference d = compare_with_expected();
     if (d.differing > 0 && !(d.relative_l2() <= kRepeatTolerance)) throw_other_output(d.relative_l2());
   }
@@ -151,8 +152,8 @@ class DeviceBench {
   }
 
   void require_causal() const {
-    cuda::find_future_tile(device_mask(), differing_words_.data(), kStream);
-    const auto tile = cuda::future_tile(differing_words_.host(kStream)[0], mask_.view().grid);
+    cuda::find_future_tile(device_mask(), mask_check_.data(), kStream);
+    const auto tile = cuda::future_tile(mask_check_.host(kStream)[0], mask_.view().grid);
     if (tile) throw_future_tile(tile->head, tile->q_block, tile->k_block);
   }
 
@@ -168,7 +169,7 @@ class DeviceBench {
   cuda::DeviceVector<std::uint32_t> expected_bits_;  // of the accuracy pass, as the next
   cuda::DeviceBuffer expected_, compare_;
   cuda::DeviceVector<cuda::ValueDifference> difference_;
-  cuda::DeviceVector<std::uint64_t> differing_words_;
+  cuda::DeviceVector<std::uint64_t> mask_check_;  // what the last check of a mask wrote
   std::unique_ptr<cuda::DeviceMethod> bound_;
   int not_held_ = 0;
 };
@@ -192,6 +193,7 @@ std::string gpu_state_json(const std::string& uuid) {
 void run_cuda_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& cache, CellResult& result) {
   const CudaDevices found = cuda_devices();
   if (found.devices.empty()) throw Unsupported(found.why_none);
+  cuda::reset_device_bytes_peak();  // an earlier cell of this process may have held more
   result.cell.device = found.devices[0].name;
   const ProblemTensors single = load_problem(cell);
   const ProblemTensors tensors = apply_view(single, {0, cell.view.repeat});

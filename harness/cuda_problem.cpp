@@ -1,7 +1,5 @@
 #include "harness/cuda_problem.h"
 
-#include <cmath>
-
 #include "core/half.h"
 #include "kernels/cuda/metrics.h"
 

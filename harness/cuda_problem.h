@@ -4,7 +4,6 @@
 #include "core/metrics.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/device_memory.h"
-#include "kernels/cuda/repeat_check.h"
 
 namespace salebench {
 
