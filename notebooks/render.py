@@ -27,7 +27,7 @@ import load as results  # noqa: E402
 def render(notebook: Path, out: Path) -> Path:
     """Runs one notebook and writes it to `out` as HTML, code hidden."""
     document = nbformat.read(notebook, as_version=4)
-    client = NotebookClient(document, timeout=600, resources={"metadata": {"path": str(FOLDER)}})
+    client = NotebookClient(document, timeout=None, resources={"metadata": {"path": str(FOLDER)}})
     client.execute(stderr=subprocess.DEVNULL)  # the chatter of the kernel; errors of cells come as exceptions
     html, _ = HTMLExporter(exclude_input=True, exclude_output_prompt=True).from_notebook_node(
         document, resources={"metadata": {"name": notebook.stem}}

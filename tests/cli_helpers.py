@@ -15,7 +15,7 @@ import pytest
 PROGRAM = os.environ["SALEBENCH_PROGRAM"]
 TEST_PROGRAM = os.environ["SALEBENCH_TEST_PROGRAM"]  # the same with the methods of misbehaving_methods.cpp
 
-HANG = 90  # seconds after which a test gives up on the program
+HANG = 1800  # seconds after which a test gives up on the program: for a hang, far beyond any slow machine
 TIMES = ["select_s", "attend_s", "total_s", "total_lo_s", "total_hi_s", "dense_s", "speedup", "speedup_lo",
          "speedup_hi", "noise"]
 ACCURACY = ["density", "tile_density", "recall_mean", "recall_p05", "recall_min", "rel_l2", "rel_l2_worst", "max_abs",

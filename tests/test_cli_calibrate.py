@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from cli_helpers import TEST_PROGRAM, Box, problem, read_table, wait_for
+from cli_helpers import HANG, TEST_PROGRAM, Box, problem, read_table, wait_for
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "results"))
 import load as results  # noqa: E402
@@ -264,7 +264,7 @@ def test_interruption_keeps_what_is_finished(box):
     try:
         wait_for(lambda: box.path("cal/calibration.h5").exists(), "the first result")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
+        assert process.wait(timeout=HANG) == 130
     finally:
         box.end_all()
     rows = read_table(box.path("cal/calibration.h5"), "calibration")

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cli_helpers import Box, problem
+from cli_helpers import HANG, Box, problem
 
 SAMPLE = Path(__file__).resolve().parent.parent / "datasets/samples/smollm2-135m_kjv_8k.h5"
 LENGTH = 2048
@@ -92,7 +92,7 @@ def test_float32_captures_are_compared_with_the_models_own_output(box):
 def test_two_runs_may_compute_a_truth_at_once(box):
     config = box.config({"dense": {}})
     runs = [box.start("run", config, "-o", f"out{i}", "--quiet") for i in range(3)]
-    assert [run.wait(timeout=60) for run in runs] == [0, 0, 0]
+    assert [run.wait(timeout=HANG) for run in runs] == [0, 0, 0]
     assert len(list(box.cache.rglob("*"))) == 2  # the folder and one file
     recalls = {box.rows(f"out{i}")[0]["rel_l2"] for i in range(3)}
     assert len(recalls) == 1

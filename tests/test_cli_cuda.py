@@ -61,7 +61,7 @@ def finished(box):
 
 @needs_device
 def test_methods_that_break_on_the_device_cost_their_own_cell_only(box):
-    config = cuda_config(box, EXPECTED, limits={"cell_timeout": 15})
+    config = cuda_config(box, EXPECTED, limits={"cell_timeout": 30})
     process = box.run("run", config, "-o", "out", code=1, program=TEST_PROGRAM)
     rows = box.rows()
     check_rows(rows, EXPECTED)

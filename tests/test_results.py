@@ -228,7 +228,7 @@ def test_environment_line(run):
 
 def render(run: Path, out: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "notebooks" / "render.py"), str(run), "--out", str(out)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def check_rendered(done: subprocess.CompletedProcess, out: Path) -> list[str]:
