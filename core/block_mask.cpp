@@ -16,14 +16,14 @@ std::int64_t BlockGrid::tile_tokens(int q_block, int k_block, const RowSet& rows
   std::int64_t tokens = 0;
   for (int row = q_begin(q_block); row < q_end(q_block); ++row) {
     if (!rows.contains(row)) continue;
-    const int end = std::min(k1, key_end(row));
+    const int begin = std::max(k0, key_begin(row)), end = std::min(k1, key_end(row));
     if (!windowed(row)) {
-      tokens += std::max(0, end - k0);
+      tokens += std::max(0, end - begin);
       continue;
     }
     const int sink_end = std::min(end, window->sink);
-    const int local_begin = std::max({k0, sink_end, position(row) - window->local + 1});
-    tokens += std::max(0, sink_end - k0) + std::max(0, end - local_begin);
+    const int local_begin = std::max({begin, sink_end, position(row) - window->local + 1});
+    tokens += std::max(0, sink_end - begin) + std::max(0, end - local_begin);
   }
   return tokens;
 }
@@ -31,7 +31,7 @@ std::int64_t BlockGrid::tile_tokens(int q_block, int k_block, const RowSet& rows
 std::int64_t BlockGrid::dense_tokens(const RowSet& rows) const {
   std::int64_t tokens = 0;
   for (int row = 0; row < q_len; ++row)
-    if (rows.contains(row)) tokens += key_end(row);
+    if (rows.contains(row)) tokens += key_end(row) - key_begin(row);
   return tokens;
 }
 
@@ -42,11 +42,12 @@ MaskCounts count_mask(ConstMaskView mask, int head, const RowSet& rows) {
   for (int qb = 0; qb < grid.q_blocks(); ++qb) {
     const int members = rows.count(grid.q_begin(qb), grid.q_end(qb));
     if (members == 0) continue;
-    counts.causal_tiles += grid.causal_end(qb);
-    for (int kb = 0; kb < grid.causal_end(qb); ++kb) {
+    counts.causal_tiles += grid.visible_blocks(qb);
+    for (int kb = grid.visible_begin(qb); kb < grid.causal_end(qb); ++kb) {
       if (!mask.kept(head, qb, kb)) continue;
       const std::int64_t executed = std::int64_t(members) * (grid.k_end(kb) - grid.k_begin(kb));
-      const bool all_visible = !grid.windowed(grid.q_begin(qb)) && grid.k_end(kb) <= grid.key_end(grid.q_begin(qb));
+      const bool all_visible = !grid.windowed(grid.q_begin(qb)) && kb >= grid.uncut_begin(qb) &&
+                               grid.k_end(kb) <= grid.key_end(grid.q_begin(qb));
       ++counts.tiles;
       counts.tokens += all_visible ? executed : grid.tile_tokens(qb, kb, rows);
       counts.executed_tokens += executed;

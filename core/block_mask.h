@@ -42,7 +42,8 @@ struct BlockGrid {
   int q_len = 0;
   int kv_len = 0;
   bool causal = true;
-  std::optional<Window> window;
+  std::optional<Window> window;  ///< of the method
+  int sliding_window = 0;        ///< of the problem, as in HostProblem
 
   int q_blocks() const { return (q_len + block.q - 1) / block.q; }
   int k_blocks() const { return (kv_len + block.k - 1) / block.k; }
@@ -53,9 +54,16 @@ struct BlockGrid {
   int k_end(int k_block) const { return std::min(kv_len, (k_block + 1) * block.k); }
 
   int position(int row) const { return kv_len - q_len + row; }
+  /// The problem's visible keys of a row are [key_begin(row), key_end(row)).
+  int key_begin(int row) const { return first_key_in_window(position(row), sliding_window); }
   int key_end(int row) const { return causal ? position(row) + 1 : kv_len; }
+  /// The first key block that any row of the query block may see: 0 but for a sliding window.
+  int visible_begin(int q_block) const { return key_begin(q_begin(q_block)) / block.k; }
+  /// The first key block from which on no row of the query block is cut short by a sliding window.
+  int uncut_begin(int q_block) const { return (key_begin(q_end(q_block) - 1) + block.k - 1) / block.k; }
   /// One past the last key block that any row of the query block may see.
   int causal_end(int q_block) const { return (key_end(q_end(q_block) - 1) + block.k - 1) / block.k; }
+  int visible_blocks(int q_block) const { return causal_end(q_block) - visible_begin(q_block); }
   /// The first key block that holds the own token of a row of the query block; the last is diagonal_end() - 1.
   int diagonal_begin(int q_block) const { return position(q_begin(q_block)) / block.k; }
   int diagonal_end(int q_block) const { return position(q_end(q_block) - 1) / block.k + 1; }
@@ -64,7 +72,8 @@ struct BlockGrid {
   bool windowed(int row) const { return window && row < q_len - window->dense_rows; }
   /// Whether the row may see the key, were its tile kept.
   bool visible(int row, int key) const {
-    return key < key_end(row) && (!windowed(row) || key < window->sink || position(row) - key < window->local);
+    return key >= key_begin(row) && key < key_end(row) &&
+           (!windowed(row) || key < window->sink || position(row) - key < window->local);
   }
   /// Number of visible (row, key) pairs in a tile, over the rows of a set.
   std::int64_t tile_tokens(int q_block, int k_block, const RowSet& rows = {}) const;

@@ -57,8 +57,11 @@ class Method {
   /// tiles skipped on the way. The error of the exact attention over the mask is then recorded beside the method's own.
   virtual bool exact_attend() const { return true; }
   /// (query, key) pairs a head that attend() computes outside the mask; they count in the density.
-  virtual std::int64_t extra_pairs(const Shape& /*shape*/) const { return 0; }
+  virtual std::int64_t extra_pairs(const HostProblem& /*problem*/) const { return 0; }
 
+  /// Whether the method keeps to the sliding window of a layer: it selects among the tiles from
+  /// BlockGrid::visible_begin on, and reads no key that no row may see. Where it does not, such layers are unsupported.
+  virtual bool honours_sliding_window() const { return false; }
   /// Throws Unsupported with the reason for a problem this method does not cover.
   virtual void check(const Shape& /*shape*/, bool /*causal*/) const {}
   /// Throws Unsupported with the reason for a backend that the method, as it is parametrised, does not run on. Default:
@@ -95,7 +98,7 @@ class Method {
 
 /// The grid on which the method's mask of this problem lives.
 inline BlockGrid grid_of(const Method& method, const HostProblem& p) {
-  return {method.block(), p.shape.q_len, p.shape.kv_len, p.causal, method.window()};
+  return {method.block(), p.shape.q_len, p.shape.kv_len, p.causal, method.window(), p.sliding_window};
 }
 
 }  // namespace salebench

@@ -83,7 +83,7 @@ ProblemAccuracy accuracy_of(const std::vector<HeadSums>& heads, int head_dim) {
 }
 
 ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
-                                 std::span<const float> output, std::span<const float> kept_lse,
+                                 std::span<const float> output, std::span<const double> recall,
                                  std::int64_t extra_pairs, const RowSet& rows) {
   std::vector<std::size_t> scored;  // places in the truth
   for (std::size_t i = 0; i < truth.rows.size(); ++i)
@@ -97,8 +97,7 @@ ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMa
     for (const std::size_t i : scored) {
       const std::size_t row = std::size_t(head) * shape.q_len + truth.rows[i];
       const std::size_t exact = std::size_t(head) * truth.rows.size() + i;
-      // Rounding of the float32 log-sum-exp may put a full row a hair above one.
-      sums.recall.push_back(std::min(1.0, std::exp(kept_lse[row] - truth.lse[exact])));
+      sums.recall.push_back(recall[exact]);
       sums.errors.add(row_errors(&output[row * shape.head_dim], &truth.output[exact * shape.head_dim], shape.head_dim));
     }
     sums.counts = count_mask(mask, head, rows);

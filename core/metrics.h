@@ -14,15 +14,15 @@ namespace salebench {
 /// Recall of a row is the sum of the true softmax probability over the keys it keeps. Errors compare what was computed
 /// with the exact output, over the rows of the truth.
 struct Accuracy {
-  double density = 0;                                      ///< kept causal (row, key) pairs / causal pairs
-  double tile_density = 0;                                 ///< kept tiles / causal tiles
+  double density = 0;                                      ///< kept visible (row, key) pairs / visible pairs
+  double tile_density = 0;                                 ///< kept tiles / tiles that hold a visible pair
   double recall_mean = 0, recall_p05 = 0, recall_min = 0;  ///< over rows: mean, 5th percentile, minimum
   double rel_l2 = 0;                                       ///< ||o - o*||_2 / ||o*||_2 over all values
   double max_abs = 0;                                      ///< largest |o - o*|
   double l1_per_token = 0;  ///< sum |o - o*| over a head / rows (SALE, section 3.3); the mean over heads for a problem
   double cos_min = 0;       ///< smallest cosine of a row with the exact one
   double flops_executed = 0;  ///< 4 head_dim FLOPs per (row, key) pair in kept tiles, masked pairs included
-  double flops_dense = 0;     ///< 4 head_dim FLOPs per causal pair
+  double flops_dense = 0;     ///< 4 head_dim FLOPs per visible pair
 };
 
 struct ProblemAccuracy {
@@ -53,13 +53,13 @@ struct HeadSums {
 /// The figures that follow from the sums of all heads.
 ProblemAccuracy accuracy_of(const std::vector<HeadSums>& heads, int head_dim);
 
-/// `output` is [q_heads, q_len, head_dim]. `kept_lse` [q_heads, q_len] is the log-sum-exp over the kept keys, from
-/// exact logits: recall of a row is exp(kept_lse - exact lse), which equals its definition without a second pass.
+/// `output` is [q_heads, q_len, head_dim]. `recall` [q_heads, rows of the truth] is the mask's, in double precision and
+/// never from what a method computed: reference_recall() defines it, cpu::mask_recall() is the tuned kernel.
 /// `extra_pairs` (query, key) pairs a head, computed outside the mask, count in the density and the FLOPs. Every figure
-/// is over `rows`, to which extra pairs go in proportion to their causal pairs. Throws std::invalid_argument if the
+/// is over `rows`, to which extra pairs go in proportion to their visible pairs. Throws std::invalid_argument if the
 /// truth has none of them.
 ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
-                                 std::span<const float> output, std::span<const float> kept_lse,
+                                 std::span<const float> output, std::span<const double> recall,
                                  std::int64_t extra_pairs = 0, const RowSet& rows = {});
 
 }  // namespace salebench

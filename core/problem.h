@@ -2,8 +2,10 @@
 // memory.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace salebench {
@@ -28,6 +30,28 @@ struct Shape {
   bool operator==(const Shape&) const = default;
 };
 
+/// What a capture says of a problem without its tensors: its sizes, its attention, completely, and where it comes from.
+/// Files, plans and results hold these members through the columns of results/problem_columns.h.
+struct ProblemInfo {
+  std::string id;
+  Shape shape;  ///< of the real tokens: padding is left out
+  bool causal = true;
+  double scale = 0;        ///< multiplies q . k; in a file, none means 1 / sqrt(head_dim)
+  int sliding_window = 0;  ///< keys that a row sees at most, its own token and those before it; 0 for no limit
+  int first_key = 0;       ///< leading tokens of the capture that are padding, which no row sees: they are not loaded
+  double softcap = 0;      ///< logits become softcap * tanh(logit / softcap); 0 for none
+  bool sinks = false;      ///< each head has a sink: one more logit in the softmax, without a value
+  std::string dtype;       ///< "float16", "bfloat16" or "float32"
+  int layer = -1;          ///< -1 where the file does not say
+  std::string model, prompt, source, captured_utc;
+  std::string attributes;  ///< others of the file that change nothing here, JSON; "" for none
+};
+
+/// The first key that a row at a token position sees under a sliding window; 0 stands for no window.
+inline int first_key_in_window(int position, int sliding_window) {
+  return sliding_window > 0 ? std::max(0, position + 1 - sliding_window) : 0;
+}
+
 /// Read-only view of a problem. Row-major: q is [q_heads, q_len, head_dim], k and v are [kv_heads, kv_len, head_dim].
 struct HostProblem {
   Shape shape;
@@ -36,6 +60,7 @@ struct HostProblem {
   std::span<const float> q;
   std::span<const float> k;
   std::span<const float> v;
+  int sliding_window = 0;  ///< keys that a row sees at most, its own token and those before it; 0 for no limit
 
   std::size_t q_head_size() const { return std::size_t(shape.q_len) * shape.head_dim; }
   std::size_t kv_head_size() const { return std::size_t(shape.kv_len) * shape.head_dim; }
@@ -45,7 +70,8 @@ struct HostProblem {
   const float* k_of(int q_head) const { return k_head(shape.kv_head_of(q_head)); }
   const float* v_of(int q_head) const { return v_head(shape.kv_head_of(q_head)); }
 
-  /// The keys that query row `row` may see are [0, key_end(row)).
+  /// The keys that query row `row` may see are [key_begin(row), key_end(row)); they are never none.
+  int key_begin(int row) const { return first_key_in_window(shape.offset() + row, sliding_window); }
   int key_end(int row) const { return causal ? shape.offset() + row + 1 : shape.kv_len; }
 };
 
@@ -55,8 +81,9 @@ struct ProblemTensors {
   bool causal = true;
   float scale = 1.0f;
   std::vector<float> q, k, v;
+  int sliding_window = 0;  ///< as in HostProblem
 
-  HostProblem view() const { return {shape, causal, scale, q, k, v}; }
+  HostProblem view() const { return {shape, causal, scale, q, k, v, sliding_window}; }
 };
 
 /// Where attention writes: output is [q_heads, q_len, head_dim], lse is [q_heads, q_len] (natural log of the sum of

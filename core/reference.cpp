@@ -29,12 +29,13 @@ Matrix scores(const HostProblem& p, const ConstMaskView* mask, int head, std::sp
               int begin, int end) {
   Matrix s = p.scale * (q * double_rows(p.k_of(head), begin, end, p.shape.head_dim).transpose());
   for (std::size_t r = 0; r < rows.size(); ++r) {
-    const int row = rows[r];
-    for (int key = mask ? begin : std::max(begin, p.key_end(row)); key < end; ++key) {
-      const bool seen =
-          mask && mask->grid.visible(row, key) && mask->kept(head, row / mask->grid.block.q, key / mask->grid.block.k);
-      if (!seen) s(Eigen::Index(r), key - begin) = kMinusInfinity;
-    }
+    const int row = rows[r], first_seen = std::clamp(p.key_begin(row), begin, end);
+    auto scores_of_row = s.row(Eigen::Index(r));
+    scores_of_row.head(first_seen - begin).setConstant(kMinusInfinity);
+    scores_of_row.tail(end - std::clamp(p.key_end(row), begin, end)).setConstant(kMinusInfinity);
+    for (int key = first_seen; mask && key < end; ++key)
+      if (!mask->grid.visible(row, key) || !mask->kept(head, row / mask->grid.block.q, key / mask->grid.block.k))
+        scores_of_row[key - begin] = kMinusInfinity;
   }
   return s;
 }
@@ -56,7 +57,7 @@ void attend_rows(const HostProblem& p, const ConstMaskView* mask, int head, std:
   Matrix sum = Matrix::Zero(count, p.shape.head_dim);
   Eigen::VectorXd row_max = Eigen::VectorXd::Constant(count, kMinusInfinity);
   Eigen::VectorXd row_sum = Eigen::VectorXd::Zero(count);
-  for (int begin = 0; begin < key_end; begin += kKeyTile) {
+  for (int begin = p.key_begin(rows.front()) / kKeyTile * kKeyTile; begin < key_end; begin += kKeyTile) {
     const int end = std::min(key_end, begin + kKeyTile);
     Matrix s = scores(p, mask, head, rows, q, begin, end);
     for (Eigen::Index r = 0; r < count; ++r) {
@@ -101,7 +102,7 @@ std::vector<double> fold_tiles(const HostProblem& p, std::span<const double> lse
       const auto part = std::span(rows).subspan(grid.q_begin(qb), grid.q_end(qb) - grid.q_begin(qb));
       const Matrix q = query_tile(p, head, part);
       double* out = &values[(std::size_t(head) * grid.q_blocks() + qb) * grid.k_blocks()];
-      for (int begin = 0; begin < p.key_end(part.back()); begin += kKeyTile) {
+      for (int begin = p.key_begin(part.front()); begin < p.key_end(part.back()); begin += kKeyTile) {
         const int end = std::min(p.key_end(part.back()), begin + kKeyTile);
         const Matrix s = scores(p, nullptr, head, part, q, begin, end);
         for (std::size_t r = 0; r < part.size(); ++r)
@@ -145,6 +146,13 @@ ReferenceResult reference_attention(const HostProblem& p, const ConstMaskView* m
   }
   if (stopped) throw Stopped("the computation of exact attention was stopped");
   return result;
+}
+
+std::vector<double> reference_recall(const HostProblem& p, ConstMaskView mask, std::span<const int> rows,
+                                     std::span<const double> lse) {
+  std::vector<double> recall = reference_attention(p, &mask, rows).lse;
+  for (std::size_t i = 0; i < recall.size(); ++i) recall[i] = std::exp(recall[i] - lse[i]);
+  return recall;
 }
 
 std::vector<double> reference_block_mass(const HostProblem& p, std::span<const double> lse, const BlockGrid& grid) {

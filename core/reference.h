@@ -29,6 +29,11 @@ struct ReferenceResult {
 ReferenceResult reference_attention(const HostProblem& problem, const ConstMaskView* mask = nullptr,
                                     std::span<const int> rows = {}, const ProgressCall& progress = {});
 
+/// Recall of rows: the sum of the true probabilities of the keys that a row keeps, [q_heads, rows]. lse is the exact
+/// one of these rows, [q_heads, rows].
+std::vector<double> reference_recall(const HostProblem& problem, ConstMaskView mask, std::span<const int> rows,
+                                     std::span<const double> lse);
+
 /// Attention mass of each tile: the mean over the rows of a query block of the true probability that falls on the key
 /// block. Returns [q_heads, q_blocks, k_blocks]; the sum over key blocks is 1. Source: the usual oracle of
 /// sparse-attention papers. lse is the exact one, [q_heads, q_len].

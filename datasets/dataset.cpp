@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 #include "core/half.h"
 #include "core/nearest.h"
@@ -46,6 +48,35 @@ std::vector<float> read_tensor(const h5::Group& group, const std::string& name, 
   return values;
 }
 
+/// Of each head of [heads, len, dim] the rows from `first` on.
+std::vector<float> without_first(std::vector<float> x, int heads, int len, int dim, int first) {
+  if (first == 0) return x;
+  std::vector<float> kept;
+  kept.reserve(std::size_t(heads) * (len - first) * dim);
+  for (std::ptrdiff_t head = 0; head < heads; ++head)
+    kept.insert(kept.end(), x.begin() + (head * len + first) * dim, x.begin() + (head + 1) * len * dim);
+  return kept;
+}
+
+/// The largest norm of a row of x [rows, dim].
+double largest_norm(const std::vector<float>& x, int dim) {
+  double most = 0;
+  for (std::size_t row = 0; row < x.size(); row += std::size_t(dim))
+    most = std::max(most, std::inner_product(&x[row], &x[row] + dim, &x[row], 0.0));
+  return std::sqrt(most);
+}
+
+/// Throws DataError if a product of a query with a key, times what kernels scale it by, may leave float32.
+void require_finite_logits(const ProblemTensors& p, const std::string& where) {
+  const double most =
+      largest_norm(p.q, p.shape.head_dim) * largest_norm(p.k, p.shape.head_dim) * std::max(1.0, 2.0 * p.scale);
+  if (most < std::numeric_limits<float>::max()) return;
+  throw DataError(
+      fmt::format("{}: logits may reach {:.3g} (largest norm of a query times that of a key), which float32 "
+                  "does not hold; capture the problem again or scale q and k down",
+                  where, most));
+}
+
 /// Appends the first `rows` rows of each head of [heads, len, dim], `repeat` times over.
 std::vector<float> take_prefix(const std::vector<float>& x, int heads, int len, int dim, int rows, int repeat) {
   std::vector<float> taken;
@@ -56,6 +87,39 @@ std::vector<float> take_prefix(const std::vector<float>& x, int heads, int len, 
       taken.insert(taken.end(), begin, begin + std::ptrdiff_t(rows) * dim);
     }
   return taken;
+}
+
+/// A whole number that is not negative.
+int count_attribute(const h5::Group& group, const std::string& name) {
+  const double value = group.number_attribute(name, 0);
+  if (!(value >= 0) || value > (1 << 30) || value != std::floor(value))
+    throw DataError(fmt::format("{}: {} is {}, not a whole number of tokens", group.where(), name, value));
+  return int(value);
+}
+
+/// What attention the problem is; its shape becomes that of the tokens that are no padding.
+void read_attention(const h5::Group& group, ProblemInfo& info) {
+  info.causal = group.number_attribute("causal", 1) != 0;
+  info.scale = group.number_attribute("scale", 1 / std::sqrt(double(info.shape.head_dim)));
+  if (!std::isfinite(info.scale) || info.scale <= 0)
+    throw DataError(fmt::format("{}: scale is {}; it must be positive, and without it 1 / sqrt(head_dim) is taken",
+                                group.where(), info.scale));
+  info.sliding_window = count_attribute(group, "window");
+  if (info.sliding_window > 0 && !info.causal)
+    throw DataError(
+        fmt::format("{}: a window of {} tokens in attention that is not causal: a window counts the keys up "
+                    "to the row's own",
+                    group.where(), info.sliding_window));
+  info.softcap = group.number_attribute("softcap", 0);
+  if (!std::isfinite(info.softcap) || info.softcap < 0)
+    throw DataError(fmt::format("{}: softcap is {}", group.where(), info.softcap));
+  info.sinks = group.has("sinks");
+  info.first_key = count_attribute(group, "first_key");
+  if (info.first_key >= info.shape.kv_len)
+    throw DataError(fmt::format("{}: first_key is {}, so that all {} tokens are padding", group.where(), info.first_key,
+                                info.shape.kv_len));
+  info.shape.kv_len -= info.first_key;
+  info.shape.q_len = std::min(info.shape.q_len, info.shape.kv_len);
 }
 
 }  // namespace
@@ -107,14 +171,9 @@ ProblemInfo Dataset::read_info(const h5::Group& group, const std::string& id) co
   } catch (const std::invalid_argument& error) {
     throw DataError(fmt::format("{}: {}", group.where(), error.what()));
   }
-  info.causal = group.number_attribute("causal", 1) != 0;
-  info.scale = group.number_attribute("scale", 0);
-  if (info.scale == 0) info.scale = 1 / std::sqrt(double(info.shape.head_dim));
-  if (!std::isfinite(info.scale) || info.scale < 0)
-    throw DataError(fmt::format("{}: scale is {}", group.where(), info.scale));
+  read_attention(group, info);
   info.dtype = group.dataset_attribute("q", "dtype");
   if (info.dtype.empty()) info.dtype = group.is_float32("q") ? "float32" : "float16";
-  info.window = int(group.number_attribute("window", 0));
   info.layer = int(group.number_attribute("layer", -1));
   info.model = group.string_attribute("model");
   info.prompt = group.string_attribute("prompt");
@@ -135,7 +194,9 @@ const ProblemInfo& Dataset::problem(const std::string& id) const {
 Shape Dataset::shape_of(const ProblemInfo& info, const ProblemView& view) {
   Shape shape = info.shape;
   if (view.length > shape.kv_len)
-    throw DataError(fmt::format("problem {} has {} tokens, {} are asked for", info.id, shape.kv_len, view.length));
+    throw DataError(fmt::format("problem {} has {} tokens{}, {} are asked for", info.id, shape.kv_len,
+                                info.first_key > 0 ? fmt::format(" after {} of padding", info.first_key) : "",
+                                view.length));
   if (view.length > 0) {
     if (view.length <= shape.offset())
       throw DataError(fmt::format("problem {}: its queries start at token {}, so a prefix of {} has none", info.id,
@@ -154,11 +215,18 @@ ProblemTensors Dataset::load(const std::string& id) const {
   tensors.shape = info.shape;
   tensors.causal = info.causal;
   tensors.scale = float(info.scale);
+  tensors.sliding_window = info.sliding_window < info.shape.kv_len ? info.sliding_window : 0;
   try {
     const h5::Group group = file_.root().open_group("problems").open_group(id);
-    tensors.q = read_tensor(group, "q", group.extents("q"));
-    tensors.k = read_tensor(group, "k", group.extents("k"));
-    tensors.v = read_tensor(group, "v", group.extents("v"));
+    const auto read = [&](const char* name, int heads, int len) {
+      const h5::Extents stored = group.extents(name);
+      return without_first(read_tensor(group, name, stored), heads, int(stored[1]), info.shape.head_dim,
+                           int(stored[1]) - len);
+    };
+    tensors.q = read("q", info.shape.q_heads, info.shape.q_len);
+    tensors.k = read("k", info.shape.kv_heads, info.shape.kv_len);
+    tensors.v = read("v", info.shape.kv_heads, info.shape.kv_len);
+    require_finite_logits(tensors, group.where());
   } catch (const h5::Error& error) {
     throw DataError(error.what());
   }
@@ -171,9 +239,10 @@ std::vector<float> Dataset::load_output(const std::string& id) const {
     const h5::Group group = file_.root().open_group("problems").open_group(id);
     if (!group.has("output")) return {};
     const h5::Extents sizes = group.extents("output");
-    if (sizes != h5::Extents{hsize_t(shape.q_heads), hsize_t(shape.q_len), hsize_t(shape.head_dim)})
+    if (sizes != group.extents("q"))
       throw DataError(fmt::format("{}output is [{}], not as q", group.where(), fmt::join(sizes, ", ")));
-    return read_tensor(group, "output", sizes);
+    return without_first(read_tensor(group, "output", sizes), shape.q_heads, int(sizes[1]), shape.head_dim,
+                         int(sizes[1]) - shape.q_len);
   } catch (const h5::Error& error) {
     throw DataError(error.what());
   }
@@ -188,6 +257,7 @@ ProblemTensors apply_view(const ProblemTensors& p, const ProblemView& view) {
   taken.shape = to;
   taken.causal = p.causal;
   taken.scale = p.scale;
+  taken.sliding_window = p.sliding_window < to.kv_len ? p.sliding_window : 0;
   taken.q = take_prefix(p.q, from.q_heads, from.q_len, from.head_dim, to.q_len, view.repeat);
   taken.k = take_prefix(p.k, from.kv_heads, from.kv_len, from.head_dim, to.kv_len, view.repeat);
   taken.v = take_prefix(p.v, from.kv_heads, from.kv_len, from.head_dim, to.kv_len, view.repeat);

@@ -15,21 +15,9 @@ struct DataError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// What a capture says of a problem without reading its tensors.
-struct ProblemInfo {
-  std::string id;
-  Shape shape;
-  bool causal = true;
-  double scale = 0;   ///< 0 in the file means 1 / sqrt(head_dim), which is what stands here then
-  std::string dtype;  ///< "float16", "bfloat16" or "float32"
-  std::string model, prompt, source, captured_utc;
-  int layer = -1;  ///< -1 where the file does not say
-  int window = 0;  ///< sliding window of the layer that was captured, in tokens; 0 for none
-};
-
 /// Which part of a problem a cell works on.
 struct ProblemView {
-  int length = 0;  ///< the first `length` tokens; 0 for all
+  int length = 0;  ///< the first `length` tokens after the padding; 0 for all
   int repeat = 1;  ///< copies of the heads, to fill a machine from a capture of few heads
 };
 
@@ -46,9 +34,11 @@ class Dataset {
   /// The shape a view has. Throws DataError if the capture is shorter or no query row is left.
   static Shape shape_of(const ProblemInfo& info, const ProblemView& view);
 
-  /// Reads a problem as float32. Throws DataError naming the first NaN or infinity.
+  /// Reads a problem as float32, without its padding. Throws DataError naming the first NaN or infinity, or where
+  /// logits may leave float32.
   ProblemTensors load(const std::string& id) const;
-  /// The model's own attention output, [q_heads, q_len, head_dim], where the capture holds it; else empty.
+  /// The model's own attention output, [q_heads, q_len, head_dim] without padding, where the capture holds it; else
+  /// empty.
   std::vector<float> load_output(const std::string& id) const;
 
  private:
@@ -62,8 +52,8 @@ class Dataset {
 /// The view of a loaded problem: a copy of its prefix, with repeated heads.
 ProblemTensors apply_view(const ProblemTensors& problem, const ProblemView& view);
 
-/// 32 hex digits that identify the values, shape, scale and causality of a problem. The same for float16 and bfloat16
-/// files that hold the same values.
+/// 32 hex digits that identify the values, shape and attention of a problem. The same for float16 and bfloat16 files
+/// that hold the same values, and for a sliding window that no row reaches as for none.
 std::string fingerprint(const HostProblem& problem);
 
 }  // namespace salebench

@@ -52,9 +52,9 @@ std::vector<CheckedView> single_views(const std::vector<DatasetConfig>& datasets
   std::vector<CheckedView> views = check_datasets(datasets);
   std::set<std::string> seen;
   std::erase_if(views, [&](const CheckedView& v) {
-    return !seen.insert(v.dataset + " " + v.problem.id + " " + v.truth_fingerprint).second;
+    return !seen.insert(v.dataset + " " + v.problem->id + " " + v.truth_fingerprint).second;
   });
-  for (CheckedView& v : views) v.shape = Dataset::shape_of(v.problem, {v.view.length, 1});
+  for (CheckedView& v : views) v.shape = Dataset::shape_of(*v.problem, {v.view.length, 1});
   return views;
 }
 
@@ -64,26 +64,26 @@ std::vector<GroupPlan> plan_groups(const CalibrateConfig& config, const std::vec
   std::vector<GroupPlan> groups;
   const bool global = config.scope == "global";
   const auto group_of = [&](const CheckedView& view) {
-    return std::ranges::find(groups, global ? "all problems" : view.problem.id, &GroupPlan::id);
+    return std::ranges::find(groups, global ? "all problems" : view.problem->id, &GroupPlan::id);
   };
   for (const CheckedView& view : fitted) {
     const auto found = group_of(view);
     if (found == groups.end()) {
-      groups.push_back({&config, global ? "all problems" : view.problem.id, {view}, {}});
+      groups.push_back({&config, global ? "all problems" : view.problem->id, {view}, {}});
       continue;
     }
     const int heads = found->fitted.front().shape.q_heads;
     if (!global && view.shape.q_heads != heads)
       throw DataError(
           fmt::format("'{}' has {} query heads in {} and {} in {}: problems of one id must be the same heads",
-                      view.problem.id, heads, found->fitted.front().dataset, view.shape.q_heads, view.dataset));
+                      view.problem->id, heads, found->fitted.front().dataset, view.shape.q_heads, view.dataset));
     found->fitted.push_back(view);
   }
   for (const CheckedView& view : held_out) {
     const auto found = group_of(view);
     if (found == groups.end() || (!global && found->fitted.front().shape.q_heads != view.shape.q_heads))
       throw UsageError(fmt::format("held-out problem '{}' of {}: no problem of that id and {} heads is calibrated",
-                                   view.problem.id, view.dataset, view.shape.q_heads));
+                                   view.problem->id, view.dataset, view.shape.q_heads));
     found->held_out.push_back(view);
   }
   return groups;
@@ -127,7 +127,7 @@ CalibrationGroup load_group(const GroupPlan& plan, const TruthCache& cache, cons
       group.problems.push_back(
           load_scored(view, config.fit, fitted, cache,
                       {view.truth_fingerprint, config.sweep.truth_rows, config.sweep.seed}, [&](double share) {
-                        progress.note(fmt::format("exact attention of {} {}: {:.0f}%", view.problem.id,
+                        progress.note(fmt::format("exact attention of {} {}: {:.0f}%", view.problem->id,
                                                   view.shape.kv_len, 100 * share));
                         return !interrupted;
                       }));

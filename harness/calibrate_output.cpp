@@ -39,7 +39,8 @@ std::string file_name(const CalibrationRecord& r, std::set<std::string>& taken) 
 /// Appends the head's figures to its problem, which is the last or a new one.
 void add_head(CalibrationFile& file, const CalibrationRecord& r) {
   std::vector<CalibratedProblem>& all = file.problems;
-  if (all.empty() || r.head == 0) all.push_back({r.dataset, r.problem, r.fingerprint, int(r.kv_len), {}, {}});
+  if (all.empty() || r.head == 0)
+    all.push_back({r.dataset, r.problem.id, r.fingerprint, r.problem.shape.kv_len, {}, {}});
   if (!std::isnan(r.fit_density))
     all.back().fit.push_back({r.fit_density, r.fit_recall, r.fit_rel_l2, r.fit_l1_per_token});
   if (!std::isnan(r.held_out_density))
@@ -63,7 +64,7 @@ CalibrationFile file_of(const MethodSetting& setting, const Rows& rows) {
     add_head(file, *r);
     if (std::isnan(r->fit_density)) continue;
     file.value = r->value;
-    std::vector<double>& values = file.values[r->problem];
+    std::vector<double>& values = file.values[r->problem.id];
     if (values.size() == std::size_t(r->head)) values.push_back(r->value);  // another prompt has the same values
   }
   return file;

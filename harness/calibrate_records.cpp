@@ -75,8 +75,8 @@ std::vector<CalibrationRecord> calibration_records(const MethodSetting& setting,
   for (std::size_t i = 0; i < group.problems.size(); ++i) {
     const CheckedView& view = group.problems[i].view;
     CalibrationRecord r = shared;
-    r.dataset = view.dataset, r.problem = view.problem.id, r.fingerprint = view.truth_fingerprint;
-    r.kv_len = view.shape.kv_len;
+    r.dataset = view.dataset, r.fingerprint = view.truth_fingerprint;
+    r.problem = without_texts(*view.problem), r.problem.shape = view.shape;
     if (!outcome.failure.empty()) {
       r.status = outcome.failure, r.reason = outcome.reason;
       records.push_back(r);
@@ -116,12 +116,12 @@ double worst_head(const std::vector<CalibrationRecord>& records, std::size_t who
 /// The rows of whole problems, by problem and target, both in the order in which they first appear.
 std::vector<std::size_t> compared_order(const std::vector<CalibrationRecord>& records) {
   std::vector<std::size_t> order;
-  std::map<std::tuple<std::string, std::string, std::int64_t>, std::size_t> problems;
+  std::map<std::tuple<std::string, std::string, int>, std::size_t> problems;
   std::map<std::pair<std::string, double>, std::size_t> targets;
   std::vector<std::pair<std::size_t, std::size_t>> place;
   for (std::size_t i = 0; i < records.size(); ++i) {
     const CalibrationRecord& r = records[i];
-    place.emplace_back(problems.try_emplace({r.dataset, r.problem, r.kv_len}, i).first->second,
+    place.emplace_back(problems.try_emplace({r.dataset, r.problem.id, r.problem.shape.kv_len}, i).first->second,
                        targets.try_emplace({r.metric, r.target}, i).first->second);
     if (r.head < 0) order.push_back(i);
   }
@@ -142,11 +142,11 @@ std::string calibration_text(const std::vector<CalibrationRecord>& records) {
     const auto held_error = l1 ? &CalibrationRecord::held_out_l1_per_token : &CalibrationRecord::held_out_rel_l2;
     const auto number = [&](double value) { return number_text(value, "{:.4f}"); };
     rows.push_back({fmt::format("{}={}", r.metric, r.target), r.method, r.settings,
-                    r.search == "bisection" ? r.scope : r.scope + ", " + r.search, r.problem, std::to_string(r.kv_len),
-                    r.knob, value_text(records, i), std::to_string(r.evaluations), number(r.fit_density),
-                    number(r.fit_recall), number(r.*fit_error), number(worst_head(records, i, fit_error, false)),
-                    number(r.held_out_density), number(r.held_out_recall), number(r.*held_error),
-                    number(worst_head(records, i, held_error, false)),
+                    r.search == "bisection" ? r.scope : r.scope + ", " + r.search, r.problem.id,
+                    std::to_string(r.problem.shape.kv_len), r.knob, value_text(records, i),
+                    std::to_string(r.evaluations), number(r.fit_density), number(r.fit_recall), number(r.*fit_error),
+                    number(worst_head(records, i, fit_error, false)), number(r.held_out_density),
+                    number(r.held_out_recall), number(r.*held_error), number(worst_head(records, i, held_error, false)),
                     r.status + (r.reason.empty() ? "" : ": ") + r.reason});
   }
   return aligned_table(rows, {0, 1, 2, 3, 4, 6, 7, 17}) +

@@ -8,7 +8,9 @@
 #include <set>
 
 #include "harness/calibrated_knob.h"
+#include "harness/honoured.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/mask_recall.h"
 #include "results/schema.h"
 
 namespace salebench {
@@ -83,7 +85,7 @@ RowSet fit_rows(const std::string& fit, int q_len) {
 
 ScoredProblem load_scored(const CheckedView& view, const std::string& fit, bool fitted, const TruthCache& cache,
                           const TruthKey& key, const ProgressCall& progress) {
-  ScoredProblem p{view, apply_view(Dataset(view.dataset).load(view.problem.id), {view.view.length, 1}), {}, {}, {}};
+  ScoredProblem p{view, apply_view(Dataset(view.dataset).load(view.problem->id), {view.view.length, 1}), {}, {}, {}};
   const HostProblem problem = p.tensors.view();
   if (fingerprint(problem) != view.truth_fingerprint)
     throw DataError(fmt::format("{} has changed since the calibration began", view.dataset));
@@ -131,8 +133,8 @@ Score Scorer::score_once(std::span<const double> values, bool everything) {
   const auto method = make_method(setting_.method, setting_.values);
   set_knob(*method, values);
   method->set_seed(seed_);
-  method->check(problem.shape, problem.causal);
-  method->prepare(problem, problem_.view.problem.id);
+  require_honoured(*method, *problem_.view.problem, problem.shape);
+  method->prepare(problem, problem_.view.problem->id);
   BlockMask mask(grid_of(*method, problem), problem.shape.q_heads);
   select_times_.push_back(seconds_of([&] { method->select_fast(problem, mask.view()); }));
   BlockMask scored = mask;
@@ -142,11 +144,11 @@ Score Scorer::score_once(std::span<const double> values, bool everything) {
   const BlockMask& attended = method->exact_attend() ? scored : mask;
   Score score;
   score.attend_s = seconds_of([&] { method->attend(problem, attended.view(), result.view()); });
-  // Recall is the mask's: an attention that is not exact has no log-sum-exp for it.
-  if (!method->exact_attend()) cpu::block_sparse_attention(problem, std::as_const(scored).view(), {{}, result.lse});
+  const Truth& truth = problem_.truth;
+  const std::vector<double> recall = cpu::mask_recall(problem, std::as_const(scored).view(), truth.rows, truth.lse);
   const auto measured = [&](const RowSet& rows) {
-    return measure_accuracy(problem.shape, problem_.truth, std::as_const(mask).view(), result.output, result.lse,
-                            method->extra_pairs(problem.shape), rows);
+    return measure_accuracy(problem.shape, truth, std::as_const(mask).view(), result.output, recall,
+                            method->extra_pairs(problem), rows);
   };
   if (problem_.has_fit) score.fit = measured(problem_.fit);
   if (problem_.has_held_out && everything) score.held_out = measured(problem_.held_out);

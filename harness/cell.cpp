@@ -35,10 +35,9 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   c.id = cell.id, c.method = cell.method, c.role = cell.role, c.settings = cell.settings;
   c.method_version = method_info(cell.method).version;
   c.params = params_json(cell.method, cell.params);
-  c.dataset = cell.dataset, c.problem = cell.problem.id, c.fingerprint = cell.fingerprint, c.layer = cell.problem.layer;
-  c.repeat = cell.view.repeat, c.q_heads = cell.shape.q_heads, c.kv_heads = cell.shape.kv_heads;
-  c.q_len = cell.shape.q_len, c.kv_len = cell.shape.kv_len, c.head_dim = cell.shape.head_dim;
-  c.dtype = cell.problem.dtype, c.backend = cell.backend, c.round = cell.round, c.cache = plan.sweep.measure.cache;
+  c.dataset = cell.dataset, c.fingerprint = cell.fingerprint;
+  c.problem = without_texts(*cell.problem), c.problem.shape = cell.shape;
+  c.repeat = cell.view.repeat, c.backend = cell.backend, c.round = cell.round, c.cache = plan.sweep.measure.cache;
   c.baseline = plan.sweep.measure.baseline;
   c.threads = plan.sweep.threads > 0 ? plan.sweep.threads : omp_get_num_procs();
   c.git_sha = git_revision();
@@ -47,19 +46,11 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   return c;
 }
 
-ProblemRecord problem_record(const PlannedCell& cell) {
-  const ProblemInfo& info = cell.problem;
-  return {cell.dataset,      info.id,           info.model,          info.prompt,        info.source,
-          info.captured_utc, info.dtype,        info.layer,          info.shape.q_heads, info.shape.kv_heads,
-          info.shape.q_len,  info.shape.kv_len, info.shape.head_dim, info.scale};
-}
-
 CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& cache) {
   const auto start = std::chrono::steady_clock::now();
   omp_set_num_threads(plan.sweep.threads > 0 ? plan.sweep.threads : omp_get_num_procs());
   CellResult result;
   result.cell = planned_record(plan, cell);
-  result.problem = problem_record(cell);
   result.cell.status = status_name(Status::ok);
   try {
     if (!cell.unsupported.empty()) throw Unsupported(cell.unsupported);

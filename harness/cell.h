@@ -14,7 +14,4 @@ CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache&
 /// The record of a cell before it has run: all that the plan knows.
 CellRecord planned_record(const Plan& plan, const PlannedCell& cell);
 
-/// What the results say of the captured problem that a cell works on.
-ProblemRecord problem_record(const PlannedCell& cell);
-
 }  // namespace salebench

@@ -7,6 +7,7 @@
 #include "core/registry.h"
 #include "core/stats.h"
 #include "harness/calibrated_knob.h"
+#include "harness/honoured.h"
 
 namespace salebench {
 namespace {
@@ -20,7 +21,7 @@ double median_known(std::vector<double> values) {
 }  // namespace
 
 ProblemTensors load_problem(const PlannedCell& cell) {
-  ProblemTensors single = apply_view(Dataset(cell.dataset).load(cell.problem.id), {cell.view.length, 1});
+  ProblemTensors single = apply_view(Dataset(cell.dataset).load(cell.problem->id), {cell.view.length, 1});
   if (fingerprint(single.view()) != cell.truth_fingerprint)
     throw DataError(fmt::format("{} has changed since the run was planned; start a new run", cell.dataset));
   return single;
@@ -30,10 +31,10 @@ std::unique_ptr<Method> prepared_method(const Plan& plan, const PlannedCell& cel
                                         std::string& remark) {
   auto method = make_method(cell.method, cell.params);
   method->set_seed(plan.sweep.seed);
-  method->check(problem.shape, problem.causal);
-  const std::string calibrated = read_calibrated_knob(*method, cell.method, cell.problem.id, cell.truth_fingerprint,
+  require_honoured(*method, *cell.problem, problem.shape);
+  const std::string calibrated = read_calibrated_knob(*method, cell.method, cell.problem->id, cell.truth_fingerprint,
                                                       problem.shape, cell.view.repeat);
-  method->prepare(problem, cell.problem.id);
+  method->prepare(problem, cell.problem->id);
   remark = joined(method->remark(problem.shape), calibrated);
   return method;
 }
@@ -48,7 +49,7 @@ void throw_not_finite(double value, std::size_t index, const Shape& shape) {
                               row / shape.q_len, row % shape.q_len, index % shape.head_dim));
 }
 
-void throw_future_tile(int head, int q_block, int k_block) {
+void throw_unseen_tile(int head, int q_block, int k_block) {
   throw Incorrect(
       fmt::format("mask keeps key block {} of query block {}, head {}, which no row may see", k_block, q_block, head));
 }

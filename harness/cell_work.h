@@ -36,7 +36,7 @@ std::unique_ptr<Method> prepared_method(const Plan& plan, const PlannedCell& cel
 std::string joined(const std::string& a, const std::string& b);
 
 [[noreturn]] void throw_not_finite(double value, std::size_t index, const Shape& shape);
-[[noreturn]] void throw_future_tile(int head, int q_block, int k_block);
+[[noreturn]] void throw_unseen_tile(int head, int q_block, int k_block);
 [[noreturn]] void throw_other_tiles();
 [[noreturn]] void throw_other_output(double relative_l2);
 

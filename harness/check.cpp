@@ -11,6 +11,7 @@
 
 #include "core/reference.h"
 #include "datasets/dataset.h"
+#include "harness/honoured.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/block_scores.h"
 
@@ -34,7 +35,7 @@ std::array<double, 3> tiles_needed(std::vector<float> mass) {
 
 /// Oracle densities of each head.
 std::vector<std::array<double, 3>> oracle_densities(const HostProblem& p, BlockSize block) {
-  const BlockGrid grid{block, p.shape.q_len, p.shape.kv_len, p.causal, {}};
+  const BlockGrid grid{block, p.shape.q_len, p.shape.kv_len, p.causal, {}, p.sliding_window};
   AttentionResult exact(p.shape);
   cpu::dense_attention(p, {{}, exact.lse});
   const std::vector<float> mass = cpu::block_mass(p, exact.lse, grid);
@@ -42,7 +43,7 @@ std::vector<std::array<double, 3>> oracle_densities(const HostProblem& p, BlockS
   for (int head = 0; head < p.shape.q_heads; ++head) {
     for (int qb = 0; qb < grid.q_blocks(); ++qb) {
       const float* row = &mass[(std::size_t(head) * grid.q_blocks() + qb) * grid.k_blocks()];
-      const auto shares = tiles_needed({row, row + grid.causal_end(qb)});
+      const auto shares = tiles_needed({row + grid.visible_begin(qb), row + grid.causal_end(qb)});
       for (std::size_t i = 0; i < shares.size(); ++i) densities[head][i] += shares[i] / grid.q_blocks();
     }
   }
@@ -72,15 +73,8 @@ double mean_share(const float* x, int rows, int dim) {
 }
 
 /// Relative L2 distance, per head, of the double-precision reference to the model's own attention output.
-std::vector<double> distances_to_model(const HostProblem& p, const ProblemInfo& info,
-                                       const std::vector<float>& output) {
-  BlockGrid grid{{64, 64}, p.shape.q_len, p.shape.kv_len, p.causal, {}};
-  if (info.window > 0) grid.window = Window{0, info.window};
-  BlockMask mask(grid, p.shape.q_heads);
-  for (int head = 0; head < p.shape.q_heads; ++head)
-    for (int qb = 0; qb < grid.q_blocks(); ++qb) mask.view().keep_range(head, qb, 0, grid.causal_end(qb));
-  const ConstMaskView view = std::as_const(mask).view();
-  const ReferenceResult exact = reference_attention(p, &view);
+std::vector<double> distances_to_model(const HostProblem& p, const std::vector<float>& output) {
+  const ReferenceResult exact = reference_attention(p);
   std::vector<double> distances;
   for (int head = 0; head < p.shape.q_heads; ++head) {
     double difference = 0, size = 0;
@@ -100,7 +94,7 @@ nlohmann::json check_problem(const Dataset& dataset, const ProblemInfo& info, co
   const HostProblem p = tensors.view();
   const auto densities = oracle_densities(p, block);
   const std::vector<float> output = length == 0 ? dataset.load_output(info.id) : std::vector<float>();
-  const std::vector<double> distances = output.empty() ? std::vector<double>() : distances_to_model(p, info, output);
+  const std::vector<double> distances = output.empty() ? std::vector<double>() : distances_to_model(p, output);
   nlohmann::json rows = nlohmann::json::array();
   for (int head = 0; head < p.shape.q_heads; ++head) {
     const auto& d = densities[head];
@@ -128,7 +122,7 @@ void print_problem(const nlohmann::json& rows, const ProblemInfo& info) {
   const auto& first = rows.front();
   fmt::print("{}: {}/{} heads, {} x {} tokens, head_dim {}, {}, scale {:.6g}, {}\n", info.id, info.shape.q_heads,
              info.shape.kv_heads, first["q_len"].get<int>(), first["kv_len"].get<int>(), info.shape.head_dim,
-             info.dtype, info.scale, info.causal ? "causal" : "not causal");
+             info.dtype, info.scale, attention_text(info).empty() ? "causal" : attention_text(info));
   fmt::print("  {:>4}  {:>7}  {:>7}  {:>12}  {:>21}\n", "head", "|q|", "|k|", "K mean share",
              "oracle density at recall");
   fmt::print("  {:>4}  {:>7}  {:>7}  {:>12}  {:>7} {:>7} {:>7}\n", "", "", "", "", "0.90", "0.95", "0.99");

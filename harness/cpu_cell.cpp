@@ -11,6 +11,7 @@
 #include "harness/cell_work.h"
 #include "harness/evict.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/mask_recall.h"
 
 namespace salebench {
 namespace {
@@ -28,12 +29,13 @@ void require_finite(std::span<const float> output, const Shape& shape) {
   }
 }
 
-void require_causal(ConstMaskView mask) {
+void require_visible(ConstMaskView mask) {
   const BlockGrid& grid = mask.grid;
   for (int head = 0; head < mask.heads; ++head)
     for (int qb = 0; qb < grid.q_blocks(); ++qb)
-      for (int kb = grid.causal_end(qb); kb < grid.words() * 32; ++kb)
-        if (mask.kept(head, qb, kb)) throw_future_tile(head, qb, kb);
+      for (int kb = 0; kb < grid.words() * 32; ++kb)
+        if ((kb < grid.visible_begin(qb) || kb >= grid.causal_end(qb)) && mask.kept(head, qb, kb))
+          throw_unseen_tile(head, qb, kb);
 }
 
 double relative_difference(std::span<const float> a, std::span<const float> b) {
@@ -68,19 +70,20 @@ class Bench {
   CellAccuracy accuracy(const Truth& truth) {
     poison(accurate_);
     method_->select_fast(problem_, mask_.view());
-    require_causal(mask_.view());
+    require_visible(mask_.view());
     method_->attend(problem_, std::as_const(mask_).view(), accurate_.view());
     require_finite(accurate_.output, problem_.shape);
-    // Recall is the mask's, so its log-sum-exp comes from the exact kernel, whatever the method's own attention does.
-    AttentionResult masked(problem_.shape);
-    if (method_->exact_attend()) masked.output.clear();
-    cpu::block_sparse_attention(problem_, std::as_const(mask_).view(), masked.view());
+    const std::vector<double> recall = cpu::mask_recall(problem_, std::as_const(mask_).view(), truth.rows, truth.lse);
     const auto measured = [&](const std::vector<float>& output) {
-      return measure_accuracy(problem_.shape, truth, std::as_const(mask_).view(), output, masked.lse,
-                              method_->extra_pairs(problem_.shape));
+      return measure_accuracy(problem_.shape, truth, std::as_const(mask_).view(), output, recall,
+                              method_->extra_pairs(problem_));
     };
     CellAccuracy both{measured(accurate_.output), {}};
-    both.masked = method_->exact_attend() ? both.computed : measured(masked.output);
+    both.masked = both.computed;
+    if (method_->exact_attend()) return both;
+    AttentionResult masked(problem_.shape);
+    cpu::block_sparse_attention(problem_, std::as_const(mask_).view(), masked.view());
+    both.masked = measured(masked.output);
     return both;
   }
 

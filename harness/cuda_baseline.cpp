@@ -56,7 +56,7 @@ void CudaBaseline::take_fastest_dense(const cuda::DeviceInputs& in) {
   };
   std::string bound_name;
   for (const cuda::DenseKernel* kernel : cuda::dense_kernels()) {
-    if (!kernel->why_not(p.shape, p.causal, p.scale, p.dtype).empty()) continue;
+    if (!cuda::why_not(*kernel, p).empty()) continue;
     bind(bound_name = kernel->name());
     std::vector<double> seconds;
     for (int i = 0; i < kRaces; ++i) seconds.push_back(sample());

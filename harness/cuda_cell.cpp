@@ -30,7 +30,7 @@ class DeviceBench {
       : plan_(plan),
         host_(tensors.view()),
         method_(prepared_method(plan, cell, host_, remark_)),
-        tensors_(host_, dtype_of(cell.problem)),
+        tensors_(host_, dtype_of(*cell.problem)),
         truth_(tensors_.problem()),
         mask_(grid_of(*method_, host_), host_.shape.q_heads),
         mask_bits_(mask_.bits().size()),
@@ -59,12 +59,12 @@ class DeviceBench {
     for (const auto& phase : {std::function([this] { bound_->select(kStream); }), index_phase(), attend_phase()})
       phase();
     cuda::copy_to_host(mask_.bits().data(), mask_bits_.data(), mask_bits_.bytes(), kStream);
-    require_causal();
+    require_visible();
     cuda::copy_on_device(expected_bits_.data(), mask_bits_.data(), mask_bits_.bytes(), kStream);
     cuda::copy_on_device(expected_.data(), out_.output.data(), expected_.bytes(), kStream);
     require_finite();
-    const std::int64_t extra = method_->extra_pairs(host_.shape);
-    const ProblemAccuracy figures = sampled ? measure_on_host(tensors_.problem(), *sampled, mask_, out_, extra)
+    const std::int64_t extra = method_->extra_pairs(host_);
+    const ProblemAccuracy figures = sampled ? measure_on_host(tensors_.problem(), host_, *sampled, mask_, out_, extra)
                                             : measure_on_device(tensors_.problem(), truth_, device_mask(), out_, extra);
     return {figures, figures};
   }
@@ -151,10 +151,10 @@ class DeviceBench {
       if ((bits[i] & exponent) == exponent) throw_not_finite(std::numeric_limits<double>::quiet_NaN(), i, host_.shape);
   }
 
-  void require_causal() const {
+  void require_visible() const {
     cuda::find_future_tile(device_mask(), mask_check_.data(), kStream);
     const auto tile = cuda::future_tile(mask_check_.host(kStream)[0], mask_.view().grid);
-    if (tile) throw_future_tile(tile->head, tile->q_block, tile->k_block);
+    if (tile) throw_unseen_tile(tile->head, tile->q_block, tile->k_block);
   }
 
   const Plan& plan_;
@@ -216,9 +216,10 @@ void run_cuda_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& 
 }
 
 std::string why_not_on_cuda(const PlannedCell& cell) {
-  if (cell.problem.dtype != "float16" && cell.problem.dtype != "bfloat16")
-    return fmt::format("{} values: the CUDA kernels take float16 and bfloat16", cell.problem.dtype);
-  const char* why = cuda::why_unsupported(cell.shape, float(cell.problem.scale));
+  const ProblemInfo& problem = *cell.problem;
+  if (problem.dtype != "float16" && problem.dtype != "bfloat16")
+    return fmt::format("{} values: the CUDA kernels take float16 and bfloat16", problem.dtype);
+  const char* why = cuda::why_unsupported(cell.shape, float(problem.scale));
   return why ? why : "";
 }
 

@@ -1,6 +1,8 @@
 #include "harness/cuda_problem.h"
 
 #include "core/half.h"
+#include "kernels/cpu/mask_recall.h"
+#include "kernels/cuda/mask_recall.h"
 #include "kernels/cuda/metrics.h"
 
 namespace salebench {
@@ -16,9 +18,10 @@ std::size_t output_rows(const Shape& s) {
 }  // namespace
 
 DeviceTensors::DeviceTensors(const HostProblem& host, cuda::Dtype dtype)
-    : q_(host.q.size() * 2), k_(host.k.size() * 2), v_(host.v.size() * 2), problem_{host.shape, host.causal, host.scale,
-                                                                                    dtype,      q_.data(),   k_.data(),
-                                                                                    v_.data()} {
+    : q_(host.q.size() * 2), k_(host.k.size() * 2), v_(host.v.size() * 2), problem_{host.shape, host.causal,
+                                                                                    host.scale, dtype,
+                                                                                    q_.data(),  k_.data(),
+                                                                                    v_.data(),  host.sliding_window} {
   cuda::upload_as(dtype, host.q, q_.data(), nullptr);
   cuda::upload_as(dtype, host.k, k_.data(), nullptr);
   cuda::upload_as(dtype, host.v, v_.data(), nullptr);
@@ -37,14 +40,14 @@ ProblemAccuracy measure_on_device(const cuda::DeviceProblem& problem, const Devi
   const cuda::DeviceBuffer workspace(cuda::compare_outputs_bytes(shape));
   const cuda::DeviceVector<cuda::HeadErrors> errors(shape.q_heads);
   const cuda::DeviceVector<MaskCounts> counts(shape.q_heads);
-  const cuda::DeviceVector<float> recall(output_rows(shape));
-  cuda::compare_outputs(
-      {shape, problem.dtype, got.output.data(), got.lse.data(), truth.output.data(), truth.lse.data()},
-      workspace.data(), errors.data(), recall.data(), nullptr);
+  const cuda::DeviceVector<double> recall(output_rows(shape));
+  cuda::compare_outputs({shape, problem.dtype, got.output.data(), truth.output.data()}, workspace.data(), errors.data(),
+                        nullptr);
+  cuda::mask_recall(problem, mask, recall.data(), nullptr);
   cuda::count_masks(mask, counts.data(), nullptr);
   const std::vector<cuda::HeadErrors> of_heads = errors.host(nullptr);
   const std::vector<MaskCounts> counts_of_heads = counts.host(nullptr);
-  const std::vector<float> of_rows = recall.host(nullptr);
+  const std::vector<double> of_rows = recall.host(nullptr);
   std::vector<HeadSums> heads(shape.q_heads);
   for (int head = 0; head < shape.q_heads; ++head) {
     const cuda::HeadErrors& e = of_heads[head];
@@ -57,15 +60,16 @@ ProblemAccuracy measure_on_device(const cuda::DeviceProblem& problem, const Devi
   return accuracy_of(heads, shape.head_dim);
 }
 
-ProblemAccuracy measure_on_host(const cuda::DeviceProblem& problem, const Truth& truth, const BlockMask& mask,
-                                const DeviceOutput& got, std::int64_t extra_pairs) {
+ProblemAccuracy measure_on_host(const cuda::DeviceProblem& problem, const HostProblem& host, const Truth& truth,
+                                const BlockMask& mask, const DeviceOutput& got, std::int64_t extra_pairs) {
   std::vector<std::uint16_t> bits(output_values(problem.shape));
   cuda::copy_to_host(bits.data(), got.output.data(), got.output.bytes(), nullptr);
   std::vector<float> output;
   output.reserve(bits.size());
   for (const std::uint16_t b : bits)
     output.push_back(problem.dtype == cuda::Dtype::fp16 ? half_to_float(b) : bfloat16_to_float(b));
-  return measure_accuracy(problem.shape, truth, mask.view(), output, got.lse.host(nullptr), extra_pairs);
+  return measure_accuracy(problem.shape, truth, mask.view(), output,
+                          cpu::mask_recall(host, mask.view(), truth.rows, truth.lse), extra_pairs);
 }
 
 }  // namespace salebench

@@ -35,12 +35,12 @@ struct DeviceTruth {
   cuda::DeviceVector<float> output, lse;
 };
 
-/// All rows of an output against the device's truth; recall from its log-sum-exp, the counts from its mask.
+/// All rows of an output against the device's truth; recall and counts from its mask.
 ProblemAccuracy measure_on_device(const cuda::DeviceProblem& problem, const DeviceTruth& truth, MaskView mask,
                                   const DeviceOutput& got, std::int64_t extra_pairs);
 
 /// The rows of a truth in double precision, on the CPU.
-ProblemAccuracy measure_on_host(const cuda::DeviceProblem& problem, const Truth& truth, const BlockMask& mask,
-                                const DeviceOutput& got, std::int64_t extra_pairs);
+ProblemAccuracy measure_on_host(const cuda::DeviceProblem& problem, const HostProblem& host, const Truth& truth,
+                                const BlockMask& mask, const DeviceOutput& got, std::int64_t extra_pairs);
 
 }  // namespace salebench

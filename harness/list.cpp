@@ -9,7 +9,9 @@
 #include "core/registry.h"
 #include "datasets/dataset.h"
 #include "datasets/truth_cache.h"
+#include "harness/honoured.h"
 #include "harness/provenance.h"
+#include "results/problem_columns.h"
 
 namespace salebench {
 namespace {
@@ -35,18 +37,13 @@ std::string list_datasets(std::vector<std::string> paths, bool json) {
     text += path + "\n";
     for (const ProblemInfo& p : dataset.problems()) {
       const Shape& s = p.shape;
-      text += fmt::format("  {:<20} {}/{} heads, {} x {} tokens, head_dim {}, {}, {}\n", p.id, s.q_heads, s.kv_heads,
-                          s.q_len, s.kv_len, s.head_dim, p.dtype, p.model);
-      all.push_back({{"path", path},
-                     {"problem", p.id},
-                     {"q_heads", s.q_heads},
-                     {"kv_heads", s.kv_heads},
-                     {"q_len", s.q_len},
-                     {"kv_len", s.kv_len},
-                     {"head_dim", s.head_dim},
-                     {"dtype", p.dtype},
-                     {"model", p.model},
-                     {"layer", p.layer}});
+      text += fmt::format("  {:<20} {}/{} heads, {} x {} tokens, head_dim {}, {}{}, {}\n", p.id, s.q_heads, s.kv_heads,
+                          s.q_len, s.kv_len, s.head_dim, p.dtype,
+                          attention_text(p).empty() ? "" : ", " + attention_text(p), p.model);
+      nlohmann::json row = {{"path", path}, {"problem", p.id}};
+      for (const auto& column : problem_columns<ProblemInfo>())
+        column.visit(p, [&](const auto& value) { row[column.name] = value; });
+      all.push_back(row);
     }
   }
   return json ? all.dump(1) + "\n" : text;

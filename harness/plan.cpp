@@ -10,6 +10,7 @@
 #include "core/registry.h"
 #include "datasets/mask_file.h"
 #include "harness/cell_backends.h"
+#include "harness/honoured.h"
 #include "kernels/cpu/attention.h"
 
 #define XXH_INLINE_ALL
@@ -43,13 +44,14 @@ std::string cell_id(const SweepConfig& s, const PlannedCell& cell, const std::st
 
 void add_views(const DatasetConfig& config, const Dataset& dataset, const ProblemInfo& info,
                std::vector<CheckedView>& views) {
+  const auto shared = std::make_shared<const ProblemInfo>(info);
   const ProblemTensors whole = dataset.load(info.id);
   for (const int length : config.lengths) {
     Dataset::shape_of(info, {length, 1});  // refuses a length that the capture does not have
     const std::string single = fingerprint(apply_view(whole, {length, 1}).view());
     for (const int repeat : config.repeats) {
       const ProblemView view = {length, repeat};
-      views.push_back({dataset.path(), info, view, Dataset::shape_of(info, view),
+      views.push_back({dataset.path(), shared, view, Dataset::shape_of(info, view),
                        repeat == 1 ? single : fmt::format("{}x{}", single, repeat), single});
     }
   }
@@ -62,7 +64,7 @@ std::string why_unsupported(const PlannedCell& cell, const Method& method) {
     if (!on_cuda && cell.shape.head_dim > cpu::kMaxHeadDim)
       throw Unsupported(fmt::format("head_dim {}: the CPU kernels go up to {}", cell.shape.head_dim, cpu::kMaxHeadDim));
     method.check_backend(on_cuda ? Backend::cuda : Backend::cpu);
-    method.check(cell.shape, cell.problem.causal);
+    require_honoured(method, *cell.problem, cell.shape);
     return on_cuda ? why_not_on_cuda(cell) : "";
   } catch (const Unsupported& why) {
     return why.what();
@@ -107,7 +109,7 @@ std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datase
 }
 
 std::string PlannedCell::label() const {
-  return fmt::format("{}{}{} | {} {}{}{}", method, settings.empty() ? "" : " ", settings, problem.id, shape.kv_len,
+  return fmt::format("{}{}{} | {} {}{}{}", method, settings.empty() ? "" : " ", settings, problem->id, shape.kv_len,
                      view.repeat > 1 ? fmt::format(" x{}", view.repeat) : "", backend == "cuda" ? " cuda" : "");
 }
 
@@ -130,6 +132,14 @@ Plan make_plan(SweepConfig sweep, bool quick) {
             if (seen.insert(cell.id).second) plan.cells.push_back(std::move(cell));
           }
   return plan;
+}
+
+std::vector<ProblemRecord> Plan::problems() const {
+  std::vector<ProblemRecord> records;
+  std::set<std::pair<std::string, std::string>> seen;
+  for (const PlannedCell& cell : cells)
+    if (seen.insert({cell.dataset, cell.problem->id}).second) records.push_back({cell.dataset, *cell.problem});
+  return records;
 }
 
 bool matches(const PlannedCell& cell, const std::string& glob) {

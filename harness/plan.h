@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "datasets/dataset.h"
 #include "harness/config.h"
 #include "harness/errors.h"
+#include "results/schema.h"
 
 namespace salebench {
 
@@ -21,9 +23,9 @@ struct PlannedCell {
   std::string settings;  ///< those that the config sets, for people
   std::string role;
   std::string backend;
-  int round = 0;        ///< which of the measurements of this cell
-  std::string dataset;  ///< path
-  ProblemInfo problem;  ///< as captured
+  int round = 0;                               ///< which of the measurements of this cell
+  std::string dataset;                         ///< path
+  std::shared_ptr<const ProblemInfo> problem;  ///< as captured
   ProblemView view;
   Shape shape;                    ///< of the view
   std::string fingerprint;        ///< of the view
@@ -41,12 +43,13 @@ struct Plan {
   std::vector<PlannedCell> cells;
 
   const PlannedCell& cell(const std::string& id) const;  ///< throws UsageError
+  std::vector<ProblemRecord> problems() const;           ///< those that cells refer to, each once
 };
 
 /// A view of a problem, loaded once to check its values and take its fingerprint.
 struct CheckedView {
   std::string dataset;
-  ProblemInfo problem;
+  std::shared_ptr<const ProblemInfo> problem;
   ProblemView view;
   Shape shape;
   std::string fingerprint, truth_fingerprint;

@@ -27,8 +27,8 @@ Row report_row(const CellRecord& r) {
   if (!r.reason.empty()) status += ": " + r.reason;
   if (r.status == "ok" && !r.timing_usable) status += " (quick: times unusable)";
   if (r.status == "ok" && r.timing_usable && !r.converged) status += fmt::format(" (noisy, ±{:.0f}%)", 100 * r.noise);
-  return {r.problem + (r.repeat > 1 ? fmt::format(" x{}", r.repeat) : "") + (r.backend == "cuda" ? " cuda" : ""),
-          std::to_string(r.kv_len),
+  return {r.problem.id + (r.repeat > 1 ? fmt::format(" x{}", r.repeat) : "") + (r.backend == "cuda" ? " cuda" : ""),
+          std::to_string(r.problem.shape.kv_len),
           r.method,
           r.round > 0 ? fmt::format("{}{}round={}", r.settings, r.settings.empty() ? "" : " ", r.round) : r.settings,
           number_text(r.density, "{:.4f}"),
@@ -52,17 +52,17 @@ std::string csv(const std::vector<CellRecord>& records) {
     std::string line;
     for (const auto& column : columns<CellRecord>()) {
       if (&column != &columns<CellRecord>().front()) line += ",";
-      std::visit(
-          [&](auto member) {
-            if constexpr (std::is_same_v<decltype(member), std::string CellRecord::*>) {
-              line += '"';
-              for (const char c : record.*member) line += c == '"' ? std::string("\"\"") : std::string(1, c);
-              line += '"';
-            } else {
-              line += fmt::format("{}", record.*member);
-            }
-          },
-          column.member);
+      column.visit(record, [&](const auto& value) {
+        if constexpr (std::is_same_v<decltype(value), const std::string&>) {
+          line += '"';
+          for (const char c : value) line += c == '"' ? std::string("\"\"") : std::string(1, c);
+          line += '"';
+        } else if constexpr (std::is_same_v<decltype(value), const bool&>) {
+          line += value ? "1" : "0";
+        } else {
+          line += fmt::format("{}", value);
+        }
+      });
     }
     text += line + "\n";
   }
@@ -74,7 +74,7 @@ std::string json(const std::vector<CellRecord>& records) {
   for (const CellRecord& record : records) {
     nlohmann::json row;
     for (const auto& column : columns<CellRecord>())
-      std::visit([&](auto member) { row[column.name] = record.*member; }, column.member);  // NaN becomes null
+      column.visit(record, [&](const auto& value) { row[column.name] = value; });  // NaN becomes null
     rows.push_back(row);
   }
   return rows.dump(1) + "\n";
@@ -83,7 +83,7 @@ std::string json(const std::vector<CellRecord>& records) {
 /// What is compared with each other: the same problem at the same length on the same backend.
 using ProblemKey = std::tuple<std::string, std::string, std::int64_t, std::int64_t, std::string>;
 ProblemKey problem_of(const CellRecord& r) {
-  return {r.dataset, r.problem, r.kv_len, r.repeat, r.backend};
+  return {r.dataset, r.problem.id, r.problem.shape.kv_len, r.repeat, r.backend};
 }
 
 /// What the speedups are over; empty where there are none.

@@ -62,12 +62,12 @@ void prepare_truths(const Plan& plan, const std::vector<const PlannedCell*>& tod
     if (cell->backend == "cuda" && plan.sweep.truth_rows == 0) continue;  // the device makes its own
     if (!cell->unsupported.empty() || !ready.insert(cell->truth_fingerprint).second) continue;
     const TruthKey key = {cell->truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed};
-    const Shape shape = Dataset::shape_of(cell->problem, {cell->view.length, 1});
+    const Shape shape = Dataset::shape_of(*cell->problem, {cell->view.length, 1});
     if (cache.load(key, shape)) continue;
-    const ProblemTensors tensors = apply_view(Dataset(cell->dataset).load(cell->problem.id), {cell->view.length, 1});
+    const ProblemTensors tensors = apply_view(Dataset(cell->dataset).load(cell->problem->id), {cell->view.length, 1});
     try {
       cache.get(key, tensors.view(), [&](double share) {
-        progress.note(fmt::format("exact attention of {} {}: {:.0f}%", cell->problem.id, shape.kv_len, 100 * share));
+        progress.note(fmt::format("exact attention of {} {}: {:.0f}%", cell->problem->id, shape.kv_len, 100 * share));
         return !interrupted;
       });
     } catch (const Stopped&) {
@@ -85,7 +85,6 @@ CellResult failed_cell(const Plan& plan, const PlannedCell& cell, Status status,
   result.cell.reason = reason;
   result.cell.signal = signal;
   result.cell.finished_utc = utc_now();
-  result.problem = problem_record(cell);
   return result;
 }
 
@@ -141,8 +140,8 @@ std::optional<CellRecord> run_one(const Plan& plan, const PlannedCell& cell, con
 void print_failures(const std::vector<CellRecord>& records, const RunFolder& folder) {
   for (const CellRecord& r : records) {
     if (r.status == "ok" || r.status == "unsupported" || r.status == "interrupted") continue;
-    fmt::print(stderr, "{}: {} {} on {} {}: {}\n  log    {}\n  repeat {}\n", r.status, r.method, r.settings, r.problem,
-               r.kv_len, r.reason, folder.log_path(r.id), r.repro);
+    fmt::print(stderr, "{}: {} {} on {} {}: {}\n  log    {}\n  repeat {}\n", r.status, r.method, r.settings,
+               r.problem.id, r.problem.shape.kv_len, r.reason, folder.log_path(r.id), r.repro);
   }
 }
 

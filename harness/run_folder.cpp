@@ -107,7 +107,7 @@ void RunFolder::collect() const {
   RunAttributes all = attributes();
   all["run"] = stored.sweep.run;
   all["config_yaml"] = stored.sweep.text;
-  write_run(run_path(), all, records(stored), cells_folder());
+  write_run(run_path(), all, stored.problems(), records(stored), cells_folder());
 }
 
 }  // namespace salebench

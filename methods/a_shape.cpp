@@ -22,6 +22,7 @@ class AShape : public Method {
             "the first n_init and the latest n_local tokens, exact to the token", ""};
   }
   BlockSize block() const override { return {64, 64}; }
+  bool honours_sliding_window() const override { return true; }
   std::optional<Window> window() const override { return Window{n_init_, int(n_local_.value)}; }
 
   void check(const Shape&, bool causal) const override {

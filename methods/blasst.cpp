@@ -35,6 +35,7 @@ class Blasst : public Method {
              &order_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  bool honours_sliding_window() const override { return true; }
   bool keeps_diagonal() const override { return order_ == "descending"; }
   bool has_selection() const override { return false; }
   About about() const override {
@@ -73,13 +74,14 @@ class Blasst : public Method {
     const BlockGrid& grid = mask.grid;
     const double reach = log_lambda(head, p.shape);
     std::vector<double> running(grid.block.q, -std::numeric_limits<double>::infinity());
-    const int end = grid.causal_end(qb);
-    for (int i = 0; i < end; ++i) {
-      const int kb = order_ == "ascending" ? i : end - 1 - i;
+    const int begin = grid.visible_begin(qb), end = grid.causal_end(qb);
+    for (int i = begin; i < end; ++i) {
+      const int kb = order_ == "ascending" ? i : begin + end - 1 - i;
       bool any = false;
       for (int row = grid.q_begin(qb); row < grid.q_end(qb); ++row) {
         double& m = running[row - grid.q_begin(qb)];
-        const double tile_max = largest_logit(p, head, row, grid.k_begin(kb), std::min(grid.k_end(kb), p.key_end(row)));
+        const double tile_max = largest_logit(p, head, row, std::max(grid.k_begin(kb), p.key_begin(row)),
+                                              std::min(grid.k_end(kb), p.key_end(row)));
         if (std::isinf(tile_max)) continue;  // the row sees no key of the tile
         any |= std::isinf(m) || tile_max - m >= reach;
         m = std::max(m, tile_max);  // a skipped tile never raises a maximum, as lambda <= 1

@@ -32,6 +32,7 @@ class BlockTopk : public Method {
         {"local", "latest key blocks always kept, inside the budget", 1, 1024, &local_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {"the common baseline; MInference (arXiv 2407.02490) has it as its block-sparse pattern",
             "pooled query . pooled key of a tile; the pool is the mean of the block's tokens or their maximum in each "
@@ -71,14 +72,14 @@ class BlockTopk : public Method {
   void keep_best_of_head(const std::vector<float>& score, int head, MaskView mask) const {
     const BlockGrid& grid = mask.grid;
     std::vector<int> rest;  // tiles that are not forced, as indices into score
-    int causal = 0;
+    int visible = 0;
     for (int qb = 0; qb < grid.q_blocks(); ++qb) {
       keep_forced({sink_, local_}, head, qb, mask);
-      causal += grid.causal_end(qb);
-      for (int kb = 0; kb < grid.causal_end(qb); ++kb)
+      visible += grid.visible_blocks(qb);
+      for (int kb = grid.visible_begin(qb); kb < grid.causal_end(qb); ++kb)
         if (!mask.kept(head, qb, kb)) rest.push_back(qb * grid.k_blocks() + kb);
     }
-    const int more = best_first(rest, score, budget_blocks(budget_[head], causal) - (causal - int(rest.size())));
+    const int more = best_first(rest, score, budget_blocks(budget_[head], visible) - (visible - int(rest.size())));
     for (int i = 0; i < more; ++i) mask.keep(head, rest[i] / grid.k_blocks(), rest[i] % grid.k_blocks());
   }
 };

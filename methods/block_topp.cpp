@@ -22,6 +22,7 @@ class BlockTopp : public Method {
             {"block", "tile: query rows x keys", kBlockChoices, &block_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {"the common baseline; mean pooling of PBS-Attn (arXiv 2510.21270), authors' code at 8ce8e02, unpermuted",
             "softmax over a query block's causal tiles of mean query . mean key",
@@ -38,17 +39,18 @@ class BlockTopp : public Method {
 #pragma omp parallel for schedule(dynamic)
       for (int qb = 0; qb < grid.q_blocks(); ++qb) {
         keep_forced({.sink = 1, .local = 1}, head, qb, mask);
-        keep_mass({&mass[std::size_t(qb) * grid.k_blocks()], std::size_t(grid.causal_end(qb))}, head, qb, mask);
+        keep_mass(&mass[std::size_t(qb) * grid.k_blocks()], head, qb, mask);
       }
     }
   }
 
  private:
-  /// mass [causal blocks] of one query block; of equals the lower index goes first.
-  void keep_mass(std::span<const float> mass, int head, int q_block, MaskView mask) const {
-    if (top_p_[head] >= 1) return mask.keep_range(head, q_block, 0, int(mass.size()));  // whatever the sum rounds to
-    std::vector<int> order(mass.size());
-    std::iota(order.begin(), order.end(), 0);
+  /// mass [k_blocks] of one query block; of equals the lower index goes first.
+  void keep_mass(const float* mass, int head, int q_block, MaskView mask) const {
+    const int begin = mask.grid.visible_begin(q_block), end = mask.grid.causal_end(q_block);
+    if (top_p_[head] >= 1) return mask.keep_range(head, q_block, begin, end);  // whatever the sum rounds to
+    std::vector<int> order(end - begin);
+    std::iota(order.begin(), order.end(), begin);
     std::ranges::stable_sort(order, [&](int a, int b) { return mass[a] > mass[b]; });
     double sum = 0;
     for (std::size_t i = 0; i < order.size() && sum < top_p_[head]; ++i) {

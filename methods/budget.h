@@ -12,7 +12,8 @@ namespace salebench {
 
 /// Every block that dense attention would visit.
 inline void keep_causal(MaskView mask, int head) {
-  for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) mask.keep_range(head, qb, 0, mask.grid.causal_end(qb));
+  const BlockGrid& grid = mask.grid;
+  for (int qb = 0; qb < grid.q_blocks(); ++qb) mask.keep_range(head, qb, grid.visible_begin(qb), grid.causal_end(qb));
 }
 inline void keep_causal(MaskView mask) {
   for (int head = 0; head < mask.heads; ++head) keep_causal(mask, head);
@@ -27,10 +28,10 @@ struct Forced {
 /// Keeps the forced blocks of a query block.
 inline void keep_forced(Forced forced, int head, int q_block, MaskView mask) {
   const BlockGrid& grid = mask.grid;
-  const int end = grid.causal_end(q_block);
-  mask.keep_range(head, q_block, 0, std::min(forced.sink, end));
+  const int begin = grid.visible_begin(q_block), end = grid.causal_end(q_block);
+  mask.keep_range(head, q_block, begin, std::min(forced.sink, end));
   if (forced.local > 0) {
-    const int local_begin = std::clamp(std::min(end - forced.local, grid.diagonal_begin(q_block)), 0, end);
+    const int local_begin = std::clamp(std::min(end - forced.local, grid.diagonal_begin(q_block)), begin, end);
     mask.keep_range(head, q_block, local_begin, end);
   }
 }
@@ -53,18 +54,18 @@ inline int best_first(std::vector<int>& indices, std::span<const float> score, i
 /// Keeps the forced blocks of a query block, then its best-scored others until `count` are kept. score [k_blocks].
 inline void keep_most(std::span<const float> score, int count, Forced forced, int head, int q_block, MaskView mask) {
   keep_forced(forced, head, q_block, mask);
-  const int end = mask.grid.causal_end(q_block);
+  const BlockGrid& grid = mask.grid;
   std::vector<int> rest;
-  for (int kb = 0; kb < end; ++kb)
+  for (int kb = grid.visible_begin(q_block); kb < grid.causal_end(q_block); ++kb)
     if (!mask.kept(head, q_block, kb)) rest.push_back(kb);
-  const int more = best_first(rest, score, count - (end - int(rest.size())));
+  const int more = best_first(rest, score, count - (grid.visible_blocks(q_block) - int(rest.size())));
   for (int i = 0; i < more; ++i) mask.keep(head, q_block, rest[i]);
 }
 
-/// The same up to ceil(budget * causal blocks).
+/// The same up to ceil(budget * visible blocks).
 inline void keep_best(std::span<const float> score, double budget, Forced forced, int head, int q_block,
                       MaskView mask) {
-  keep_most(score, budget_blocks(budget, mask.grid.causal_end(q_block)), forced, head, q_block, mask);
+  keep_most(score, budget_blocks(budget, mask.grid.visible_blocks(q_block)), forced, head, q_block, mask);
 }
 
 }  // namespace salebench

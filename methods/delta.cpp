@@ -65,6 +65,7 @@ class Delta : public Method {
   Role role() const override { return base().role(); }
   bool keeps_diagonal() const override { return base().keeps_diagonal(); }
   bool exact_attend() const override { return false; }
+  bool honours_sliding_window() const override { return base().honours_sliding_window(); }
   About about() const override {
     return {
         "Delta Attention (arXiv 2505.11254), github.com/jeffwillette/delta-attention b1b2f77",
@@ -87,10 +88,10 @@ class Delta : public Method {
   void select(const HostProblem& p, MaskView mask) const override { base().select(p, mask); }
   void select_fast(const HostProblem& p, MaskView mask) const override { base().select_fast(p, mask); }
 
-  std::int64_t extra_pairs(const Shape& shape) const override {
-    std::int64_t pairs = base().extra_pairs(shape);
-    const int tail = tail_begin(shape);
-    for (int row = 0; row < shape.q_len; row += row < tail ? stride_ : 1) pairs += shape.offset() + row + 1;
+  std::int64_t extra_pairs(const HostProblem& p) const override {
+    std::int64_t pairs = base().extra_pairs(p);
+    const int tail = tail_begin(p.shape);
+    for (int row = 0; row < p.shape.q_len; row += row < tail ? stride_ : 1) pairs += p.key_end(row) - p.key_begin(row);
     return pairs;
   }
 

@@ -26,6 +26,7 @@ class Dense : public Method {
             "sage: int8 values computed in float32, P and V not rounded"};
   }
   BlockSize block() const override { return {64, 64}; }
+  bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::baseline; }
   bool exact_attend() const override { return attend_ == "exact"; }
 

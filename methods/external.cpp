@@ -25,6 +25,7 @@ class External : public Method {
   }
   About about() const override { return {"a file", "none", "the tiles that the file keeps", ""}; }
   BlockSize block() const override { return stored_.block; }
+  bool honours_sliding_window() const override { return true; }
   std::optional<Window> window() const override { return stored_.window; }
   bool keeps_diagonal() const override { return false; }
   bool has_selection() const override { return false; }
@@ -46,12 +47,12 @@ class External : public Method {
                       grid.q_blocks(), grid.k_blocks()));
   }
 
-  /// Copies the stored tiles; those beyond the causal limit, which attention would not see, are left out.
+  /// Copies the stored tiles; those that no row may see are left out.
   void select(const HostProblem&, MaskView mask) const override {
     ConstMaskView stored{mask.grid, mask.heads, stored_.bits.data()};
     for (int head = 0; head < mask.heads; ++head)
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
-        for (int kb = 0; kb < mask.grid.causal_end(qb); ++kb)
+        for (int kb = mask.grid.visible_begin(qb); kb < mask.grid.causal_end(qb); ++kb)
           if (stored.kept(head, qb, kb)) mask.keep(head, qb, kb);
   }
   BoundMethod on_device(const cuda::DeviceInputs& in) const override { return host_mask_on_device(*this, in); }

@@ -31,6 +31,7 @@ class FlashPrefill : public Method {
             {"last_dense", "last query blocks that keep everything", 0, 1024, &last_dense_}};
   }
   BlockSize block() const override { return {128, 128}; }
+  bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {"FlashPrefill v1 (arXiv 2603.06199), authors' code at 74e42f3",
             "every query row against the mean key of each block",
@@ -100,7 +101,7 @@ class FlashPrefill : public Method {
           score(head, qb, blocks, stride, scores);
           add_energies(grid, qb, stride, scores, energy);
           const float most = *std::ranges::max_element(energy);
-          for (int c = 0; c < blocks; ++c)
+          for (int c = grid.visible_begin(qb); c < blocks; ++c)
             if (energy[c] >= alpha_[head] * most) mask.keep(head, qb, c);
         }
       }
@@ -110,21 +111,26 @@ class FlashPrefill : public Method {
   void keep_forced(MaskView mask, int head, int qb) const {
     const BlockGrid& grid = mask.grid;
     const int end = grid.causal_end(qb);
-    mask.keep_range(head, qb, 0, qb >= grid.q_blocks() - last_dense_ ? end : std::min(sink_, end));
-    mask.keep_range(head, qb, std::max(0, grid.diagonal_begin(qb) - window_ + 1), end);
+    const int begin = grid.visible_begin(qb);
+    mask.keep_range(head, qb, begin, qb >= grid.q_blocks() - last_dense_ ? end : std::min(sink_, end));
+    mask.keep_range(head, qb, std::max(begin, grid.diagonal_begin(qb) - window_ + 1), end);
   }
 
   /// energy [causal blocks] of a query block's tiles; all zero if no row sees a whole block.
   static void add_energies(const BlockGrid& grid, int qb, int stride, const std::vector<float>& scores,
                            std::vector<float>& energy) {
     const int rows = grid.q_end(qb) - grid.q_begin(qb);
-    const auto whole_blocks = [&](int r) { return grid.key_end(grid.q_begin(qb) + r) / grid.block.k; };
+    const auto first_whole = [&](int r) {
+      return (grid.key_begin(grid.q_begin(qb) + r) + grid.block.k - 1) / grid.block.k;
+    };
+    const auto end_whole = [&](int r) { return grid.key_end(grid.q_begin(qb) + r) / grid.block.k; };
     float most = -std::numeric_limits<float>::infinity();
     for (int r = 0; r < rows; ++r)
-      for (int c = 0; c < whole_blocks(r); ++c) most = std::max(most, scores[std::size_t(r) * stride + c]);
+      for (int c = first_whole(r); c < end_whole(r); ++c) most = std::max(most, scores[std::size_t(r) * stride + c]);
     energy.assign(grid.causal_end(qb), 0.0f);
     for (int r = 0; r < rows; ++r)
-      for (int c = 0; c < whole_blocks(r); ++c) energy[c] += std::exp(scores[std::size_t(r) * stride + c] - most);
+      for (int c = first_whole(r); c < end_whole(r); ++c)
+        energy[c] += std::exp(scores[std::size_t(r) * stride + c] - most);
   }
 };
 

@@ -22,6 +22,7 @@ class Moba : public Method {
             {"block", "keys of a block", 1, 1 << 16, &keys_}};
   }
   BlockSize block() const override { return {1, keys_}; }
+  bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {
         "MoBA (arXiv 2502.13189), authors' code at 61e456b", "each query . mean key of a block",

@@ -27,6 +27,7 @@ class OracleGlobal : public Method {
             {"block", "tile: query rows x keys", kBlockChoices, &block_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::oracle; }
   bool keeps_diagonal() const override { return false; }
   About about() const override {
@@ -62,10 +63,13 @@ class OracleGlobal : public Method {
       int forced = 0;
       for (int qb = 0; qb < grid.q_blocks(); ++qb) {
         const std::span<const float> row = causal_tiles(mass, grid, head, qb);
-        mask.keep(head, qb, heaviest_for_all_rows(row, grid, qb)), ++forced;
+        keep_no_row_empty(row, head, qb, mask);
         const auto rows = float(grid.q_end(qb) - grid.q_begin(qb));
-        for (int kb = 0; kb < int(row.size()); ++kb)
-          if (!mask.kept(head, qb, kb)) rest.push_back({row[kb] * rows * value[kb], qb, kb});
+        for (int kb = grid.visible_begin(qb); kb < int(row.size()); ++kb)
+          if (mask.kept(head, qb, kb))
+            ++forced;
+          else
+            rest.push_back({row[kb] * rows * value[kb], qb, kb});
       }
       const double wanted = std::ceil(budget_[head] * double(forced + int(rest.size())) - 1e-9);
       const int more = std::clamp(int(wanted) - forced, 0, int(rest.size()));

@@ -22,6 +22,7 @@ class OracleThreshold : public Method {
         {"block", "tile: query rows x keys", kBlockChoices, &block_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::oracle; }
   bool keeps_diagonal() const override { return false; }
   About about() const override {
@@ -46,8 +47,8 @@ class OracleThreshold : public Method {
     for (int head = 0; head < mask.heads; ++head)
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) {
         const std::span<const float> row = causal_tiles(weight, mask.grid, head, qb);
-        for (std::size_t kb = 0; kb < row.size(); ++kb)
-          if (row[kb] >= threshold_[head]) mask.keep(head, qb, int(kb));
+        for (int kb = mask.grid.visible_begin(qb); kb < int(row.size()); ++kb)
+          if (row[kb] >= threshold_[head]) mask.keep(head, qb, kb);
         keep_no_row_empty(row, head, qb, mask);
       }
   }

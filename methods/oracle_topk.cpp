@@ -22,6 +22,7 @@ class OracleTopk : public Method {
             {"local", "latest key blocks always kept, inside the budget", 0, 1024, &local_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::oracle; }
   About about() const override {
     return {"the usual bound of block top-k methods", "true attention mass of a tile, mean over its rows",

@@ -21,6 +21,7 @@ class OracleTopp : public Method {
             {"block", "tile: query rows x keys", kBlockChoices, &block_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::oracle; }
   bool keeps_diagonal() const override { return false; }
   About about() const override {
@@ -48,8 +49,8 @@ class OracleTopp : public Method {
 #pragma omp parallel for schedule(dynamic)
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) {
         const std::span<const float> row = causal_tiles(mass, mask.grid, head, qb);
-        std::vector<int> order(row.size());
-        std::iota(order.begin(), order.end(), 0);
+        std::vector<int> order(mask.grid.visible_blocks(qb));
+        std::iota(order.begin(), order.end(), mask.grid.visible_begin(qb));
         std::ranges::stable_sort(order, [&](int a, int b) { return row[a] > row[b]; });
         double sum = 0;
         for (std::size_t i = 0; i < order.size() && sum < top_p_[head]; ++i) {

@@ -30,7 +30,7 @@ class PooledMap {
     std::vector<float> logits(std::size_t(grid_.q_blocks()) * grid_.k_blocks());
 #pragma omp parallel for schedule(dynamic)
     for (int qb = 0; qb < grid_.q_blocks(); ++qb)
-      for (int kb = 0; kb < grid_.causal_end(qb); ++kb) {
+      for (int kb = grid_.visible_begin(qb); kb < grid_.causal_end(qb); ++kb) {
         float dot = 0;
         for (int d = 0; d < dim; ++d) dot += queries[std::size_t(qb) * dim + d] * keys[std::size_t(kb) * dim + d];
         logits[std::size_t(qb) * grid_.k_blocks() + kb] = p_.scale * dot;
@@ -49,7 +49,8 @@ class PooledMap {
 inline void block_causal_softmax(std::vector<float>& logits, const BlockGrid& grid) {
 #pragma omp parallel for schedule(dynamic)
   for (int qb = 0; qb < grid.q_blocks(); ++qb) {
-    const auto row = std::span(logits).subspan(std::size_t(qb) * grid.k_blocks(), std::size_t(grid.causal_end(qb)));
+    const auto row = std::span(logits).subspan(std::size_t(qb) * grid.k_blocks() + grid.visible_begin(qb),
+                                               std::size_t(grid.visible_blocks(qb)));
     const float most = *std::ranges::max_element(row);
     double sum = 0;
     for (float& x : row) sum += x = std::exp(x - most);

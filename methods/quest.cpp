@@ -49,6 +49,7 @@ class Quest : public Method {
             {"reduce", "how the bounds of a query block's 64 rows become one", {"max", "mean"}, &reduce_}};
   }
   BlockSize block() const override { return {64, page_}; }
+  bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {
         "Quest (arXiv 2406.10774), authors' code at 01c1623, in a prefill form",
@@ -64,8 +65,8 @@ class Quest : public Method {
     for (int head = 0; head < mask.heads; ++head) {
       const PageBounds pages = page_bounds(p, p.shape.kv_head_of(head), grid);
       for (int qb = 0; qb < grid.q_blocks(); ++qb) {
-        std::vector<float> score;
-        for (int kb = 0; kb < grid.causal_end(qb); ++kb) {
+        std::vector<float> score(grid.causal_end(qb));
+        for (int kb = grid.visible_begin(qb); kb < grid.causal_end(qb); ++kb) {
           double most = -std::numeric_limits<double>::infinity(), sum = 0;
           for (int row = grid.q_begin(qb); row < grid.q_end(qb); ++row) {
             double bound = 0;
@@ -75,7 +76,7 @@ class Quest : public Method {
             }
             most = std::max(most, bound), sum += bound;
           }
-          score.push_back(float(reduce_ == "max" ? most : sum));
+          score[kb] = float(reduce_ == "max" ? most : sum);
         }
         keep_pages(score, head, qb, mask);
       }

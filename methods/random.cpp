@@ -21,6 +21,7 @@ class RandomTiles : public Method {
             {"block", "tile: query rows x keys", kBlockChoices, &block_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {"the usual control", "none",
             "random tiles up to a share of each query block's causal tiles, the diagonal inside; nested in density",

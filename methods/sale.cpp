@@ -52,6 +52,7 @@ class Sale : public Method {
             {"attend", "exact, or SageAttention's int8 Q and K", {"exact", "sage"}, &attend_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {
         "SALE (arXiv 2505.24179), authors' code at 39d380c; local_blocks 4 is its mask-only kernel, local_blocks 8 "

@@ -28,12 +28,14 @@ inline int segment_blocks(const BlockGrid& grid) {
 /// The middle of a query block, in key blocks: all between the sink, which is key block 0, and the local ones. For 64 x
 /// 32 tiles this is the paper's geometry. In general at least 32 local_blocks keys up to the query block's last row are
 /// local, 1 more for each row of the query block above 64 so that its first row has as many before it, and so are all
-/// blocks of the diagonal; the rest is rounded down to whole segments.
+/// blocks of the diagonal; the rest is rounded down to whole segments. Under a sliding window the key blocks that it
+/// cuts for some row take the place of the sink, so that every row sees all that is scanned.
 inline cpu::ScanRange middle_of(const BlockGrid& grid, int qb, int local_blocks) {
-  const int end = grid.causal_end(qb), segment = segment_blocks(grid);
+  const int begin = std::max(1, grid.uncut_begin(qb)), end = grid.causal_end(qb), segment = segment_blocks(grid);
   const int local_keys = kUnit * local_blocks + std::max(0, grid.block.q - 64);
   const int local = std::max((local_keys + grid.block.k - 1) / grid.block.k, end - grid.diagonal_begin(qb));
-  return {1, 1 + segment * std::max(0, (end - 1 - local) / segment)};
+  const int scanned = segment * std::max(0, (end - begin - local) / segment);
+  return {std::min(begin, end), std::min(begin, end) + scanned};
 }
 
 /// Keeps the sink and local blocks of a head; returns the middle of each query block.
@@ -41,7 +43,7 @@ inline std::vector<cpu::ScanRange> keep_sink_and_local(MaskView mask, int head, 
   std::vector<cpu::ScanRange> middle;
   for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) {
     middle.push_back(middle_of(mask.grid, qb, local_blocks));
-    mask.keep(head, qb, 0);
+    mask.keep_range(head, qb, mask.grid.visible_begin(qb), middle.back().begin);
     mask.keep_range(head, qb, middle.back().end, mask.grid.causal_end(qb));
   }
   return middle;
@@ -53,12 +55,12 @@ inline double log_threshold(double threshold, bool inverse_length, int kv_len) {
   return std::log(threshold) + (inverse_length ? std::log(double(kReferenceLength) / kv_len) : 0.0);
 }
 
-/// Log-sum-exp of scale * q . k of row i over the keys before its causal limit whose block is kept in the mask.
+/// Log-sum-exp of scale * q . k of row i over the keys that it sees and whose block is kept in the mask.
 inline double kept_lse(const HostProblem& p, ConstMaskView mask, int head, int i) {
   const int dim = p.shape.head_dim, qb = i / mask.grid.block.q;
   const float* const q = p.q_head(head) + std::size_t(i) * dim;
   std::vector<double> logits;
-  for (int j = 0; j < p.key_end(i); ++j) {
+  for (int j = p.key_begin(i); j < p.key_end(i); ++j) {
     if (!mask.kept(head, qb, j / mask.grid.block.k)) continue;
     double dot = 0;
     for (int d = 0; d < dim; ++d) dot += double(q[d]) * p.k_of(head)[std::size_t(j) * dim + d];

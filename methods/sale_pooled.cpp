@@ -47,6 +47,7 @@ class SalePooled : public Method {
              &threshold_scaling_}};
   }
   BlockSize block() const override { return parse_block(block_); }
+  bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {
         "this project, after SALE (arXiv 2505.24179)",

@@ -90,6 +90,7 @@ class Sparge : public Method {
              kPvOff, &pv_threshold_}};
   }
   BlockSize block() const override { return {128, 64}; }
+  bool honours_sliding_window() const override { return true; }
   bool keeps_diagonal() const override { return false; }
   bool exact_attend() const override { return pv_threshold_ >= kPvOff; }
   About about() const override {
@@ -117,11 +118,11 @@ class Sparge : public Method {
       const Blocks& head_keys = keys[p.shape.kv_head_of(head)];
 #pragma omp parallel for schedule(dynamic)
       for (int qb = 0; qb < grid.q_blocks(); ++qb) {
-        if (attention_sink_) mask.keep(head, qb, 0);
+        if (attention_sink_ && grid.visible_begin(qb) == 0) mask.keep(head, qb, 0);
         if (queries.alike[qb])
           select_row(p, &queries.mean[std::size_t(qb) * dim], head_keys, head, qb, mask);
         else
-          mask.keep_range(head, qb, 0, grid.causal_end(qb));
+          mask.keep_range(head, qb, grid.visible_begin(qb), grid.causal_end(qb));
       }
     }
   }
@@ -136,7 +137,7 @@ class Sparge : public Method {
  private:
   void select_row(const HostProblem& p, const float* query, const Blocks& keys, int head, int qb, MaskView mask) const {
     std::vector<ScoredTile> tiles;
-    for (int kb = 0; kb < mask.grid.causal_end(qb); ++kb) {
+    for (int kb = mask.grid.visible_begin(qb); kb < mask.grid.causal_end(qb); ++kb) {
       if (!keys.alike[kb]) {
         mask.keep(head, qb, kb);
         continue;

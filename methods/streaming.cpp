@@ -23,6 +23,7 @@ class Streaming : public Method {
         "and local 2000"};
   }
   BlockSize block() const override { return {64, 64}; }
+  bool honours_sliding_window() const override { return true; }
   std::optional<Window> window() const override { return Window{sink_, int(local_.value)}; }
 
   void check(const Shape&, bool causal) const override {

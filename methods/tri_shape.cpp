@@ -23,6 +23,7 @@ class TriShape : public Method {
             ""};
   }
   BlockSize block() const override { return {64, 64}; }
+  bool honours_sliding_window() const override { return true; }
   std::optional<Window> window() const override { return Window{n_init_, int(n_local_.value), n_last_}; }
 
   void check(const Shape&, bool causal) const override {

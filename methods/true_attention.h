@@ -37,20 +37,18 @@ inline std::span<const float> causal_tiles(const std::vector<float>& values, con
           std::size_t(grid.causal_end(q_block))};
 }
 
-/// The heaviest of the tiles in which every row of the query block sees a key. A tile on the diagonal may be the
-/// heaviest of all and yet leave the first rows without any key.
-inline int heaviest_for_all_rows(std::span<const float> weight, const BlockGrid& grid, int q_block) {
-  const int end = (grid.key_end(grid.q_begin(q_block)) + grid.block.k - 1) / grid.block.k;
-  return int(std::max_element(weight.begin(), weight.begin() + end) - weight.begin());
-}
-
-/// Keeps that tile if no other gives the first row a key. It is the next one that growing the mask by weight would add
-/// there, so masks stay nested.
+/// Keeps a tile more wherever a row of the query block keeps no key yet: the heaviest of those that the row sees. It is
+/// the next one that growing the mask by weight would add there, so masks stay nested. A tile on the diagonal may be
+/// the heaviest of all and yet leave the first rows without any key.
 inline void keep_no_row_empty(std::span<const float> weight, int head, int q_block, MaskView mask) {
   const BlockGrid& grid = mask.grid;
-  for (int kb = 0; kb * grid.block.k < grid.key_end(grid.q_begin(q_block)); ++kb)
-    if (mask.kept(head, q_block, kb)) return;
-  mask.keep(head, q_block, heaviest_for_all_rows(weight, grid, q_block));
+  for (int row = grid.q_begin(q_block); row < grid.q_end(q_block); ++row) {
+    const int begin = grid.key_begin(row) / grid.block.k, end = (grid.key_end(row) + grid.block.k - 1) / grid.block.k;
+    bool any = false;
+    for (int kb = begin; kb < end; ++kb) any = any || mask.kept(head, q_block, kb);
+    if (!any) mask.keep(head, q_block, int(std::max_element(&weight[begin], weight.data() + end) - weight.data()));
+    if (grid.sliding_window == 0) return;  // later rows see all that the first does
+  }
 }
 
 }  // namespace salebench

@@ -12,7 +12,7 @@ inline void keep_window(MaskView mask) {
     for (int qb = 0; qb < grid.q_blocks(); ++qb) {
       const bool dense = !grid.windowed(grid.q_end(qb) - 1);                             // its last row at least
       const int first_local = grid.position(grid.q_begin(qb)) - grid.window->local + 1;  // of the block's first row
-      for (int kb = 0; kb < grid.causal_end(qb); ++kb)
+      for (int kb = grid.visible_begin(qb); kb < grid.causal_end(qb); ++kb)
         if (dense || grid.k_begin(kb) < grid.window->sink || grid.k_end(kb) > first_local) mask.keep(head, qb, kb);
     }
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
 
 #include "core/hdf5.h"
 #include "core/status.h"
@@ -47,7 +46,6 @@ void write_cell(const std::string& path, const CellResult& result) {
   write_table<CellRecord>(root, "cells", {result.cell});
   write_table(root, "heads", result.heads);
   write_table(root, "samples", result.samples);
-  write_table<ProblemRecord>(root, "problems", {result.problem});
   if (result.mask) write_mask(root.create_group("masks"), result.cell.id, result.mask->view());
   file.save(path);
 }
@@ -57,8 +55,8 @@ CellRecord read_cell(const std::string& path) {
   return read_table<CellRecord>(file.root(), "cells").at(0);
 }
 
-void write_run(const std::string& path, const RunAttributes& attributes, std::vector<CellRecord> cells,
-               const std::string& cells_folder) {
+void write_run(const std::string& path, const RunAttributes& attributes, const std::vector<ProblemRecord>& problems,
+               std::vector<CellRecord> cells, const std::string& cells_folder) {
   const h5::File file = h5::File::create();
   const h5::Group& root = file.root();
   root.set_attribute("format", kRunFormat);
@@ -66,8 +64,6 @@ void write_run(const std::string& path, const RunAttributes& attributes, std::ve
   for (const auto& [name, value] : attributes) root.set_attribute(name, value);
   std::vector<HeadRecord> heads;
   std::vector<SampleRecord> samples;
-  std::vector<ProblemRecord> problems;
-  std::set<std::pair<std::string, std::string>> seen_problems;
   std::optional<h5::Group> masks;
   for (std::size_t i = 0; i < cells.size(); ++i) {
     cells[i].cell = std::int64_t(i);
@@ -77,8 +73,6 @@ void write_run(const std::string& path, const RunAttributes& attributes, std::ve
     const h5::Group& from = cell_file.root();
     append(read_table<HeadRecord>(from, "heads"), cells[i].cell, heads);
     append(read_table<SampleRecord>(from, "samples"), cells[i].cell, samples);
-    for (const ProblemRecord& problem : read_table<ProblemRecord>(from, "problems"))
-      if (seen_problems.insert({problem.path, problem.id}).second) problems.push_back(problem);
     if (!from.has("masks")) continue;
     if (!masks) masks.emplace(root.create_group("masks"));
     masks->copy_from(from.open_group("masks"), cells[i].id, cells[i].id);

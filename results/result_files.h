@@ -16,7 +16,6 @@ struct CellResult {
   CellRecord cell;
   std::vector<HeadRecord> heads;
   std::vector<SampleRecord> samples;
-  ProblemRecord problem;
   std::optional<BlockMask> mask;  ///< stored where the config says save: [masks]
 };
 
@@ -29,10 +28,10 @@ CellRecord read_cell(const std::string& path);
 /// Text attributes of run.h5: run, created_utc, argv, config_yaml, note, provenance (JSON).
 using RunAttributes = std::map<std::string, std::string>;
 
-/// Writes run.h5 from cell records in order; a finished cell brings the tables and mask of its file in `cells_folder`
-/// along, an interrupted one stands alone. Throws WriteError.
-void write_run(const std::string& path, const RunAttributes& attributes, std::vector<CellRecord> cells,
-               const std::string& cells_folder);
+/// Writes run.h5 from the problems and the cell records in order; a finished cell brings the tables and mask of its
+/// file in `cells_folder` along, an interrupted one stands alone. Throws WriteError.
+void write_run(const std::string& path, const RunAttributes& attributes, const std::vector<ProblemRecord>& problems,
+               std::vector<CellRecord> cells, const std::string& cells_folder);
 
 /// The cells of a run.h5. Throws h5::Error.
 std::vector<CellRecord> read_run(const std::string& path);

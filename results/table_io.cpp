@@ -2,25 +2,26 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <numeric>
+#include <type_traits>
 
 namespace salebench {
 namespace {
 
-template <class Value, class Record>
-std::vector<Value> values_of(const std::vector<Record>& records, Value Record::*member) {
-  std::vector<Value> values;
-  values.reserve(records.size());
-  for (const Record& record : records) values.push_back(record.*member);
-  return values;
-}
+/// How a column's values are stored: all whole numbers as int64.
+template <class Value>
+using Stored = std::conditional_t<std::is_integral_v<Value>, std::int64_t, Value>;
 
-template <class Value, class Record>
-void set_values(const h5::Group& group, const std::string& name, std::vector<Value> values, Value Record::*member,
-                std::vector<Record>& records) {
-  if (values.size() != records.size())
-    throw h5::Error(fmt::format("{}{} has {} rows, not {}", group.where(), name, values.size(), records.size()));
-  for (std::size_t i = 0; i < records.size(); ++i) records[i].*member = std::move(values[i]);
+/// Calls work(Stored<Value>(), member) with what is stored of a column and the way to its member.
+template <class Record, class Work>
+void with_member(const Column<Record>& column, const Work& work) {
+  std::visit(
+      [&](auto member) {
+        using Value = std::remove_cvref_t<std::invoke_result_t<decltype(member), Record&>>;
+        work(Stored<Value>(), [member](Record& record) -> Value& { return std::invoke(member, record); });
+      },
+      column.member);
 }
 
 void write_column(const h5::Group& group, const std::string& name, const std::vector<std::string>& values) {
@@ -57,7 +58,12 @@ void write_table(const h5::Group& parent, const std::string& name, const std::ve
     group.make_scale(scale);
   }
   for (const Column<Record>& column : columns<Record>()) {
-    std::visit([&](auto member) { write_column(group, column.name, values_of(records, member)); }, column.member);
+    with_member(column, [&](auto stored, const auto& member) {
+      std::vector<decltype(stored)> values;
+      values.reserve(records.size());
+      for (const Record& record : records) values.push_back(member(const_cast<Record&>(record)));
+      write_column(group, column.name, values);
+    });
     if (*column.unit) group.set_dataset_attribute(column.name, "units", column.unit);
     group.set_dataset_attribute(column.name, "long_name", column.meaning);
     if (scale == column.name)
@@ -73,12 +79,16 @@ std::vector<Record> read_table(const h5::Group& parent, const std::string& name)
   std::vector<Record> records(group.extents(kScale<Record>).at(0));
   for (const Column<Record>& column : columns<Record>()) {
     if (!group.has(column.name)) continue;
-    std::visit(
-        [&](auto member) {
-          using Value = std::remove_reference_t<decltype(std::declval<Record>().*member)>;
-          set_values(group, column.name, read_column<Value>(group, column.name), member, records);
-        },
-        column.member);
+    with_member(column, [&](auto stored, const auto& member) {
+      auto values = read_column<decltype(stored)>(group, column.name);
+      if (values.size() != records.size())
+        throw h5::Error(
+            fmt::format("{}{} has {} rows, not {}", group.where(), column.name, values.size(), records.size()));
+      for (std::size_t i = 0; i < records.size(); ++i) {
+        auto& value = member(records[i]);
+        value = static_cast<std::remove_reference_t<decltype(value)>>(std::move(values[i]));
+      }
+    });
   }
   return records;
 }

@@ -36,7 +36,9 @@ TEST(BlockGrid, TileTokensAgreeWithCounting) {
   for (const BlockGrid& grid :
        {BlockGrid{{64, 32}, 200, 200, true, {}}, BlockGrid{{16, 48}, 70, 131, true, {}},
         BlockGrid{{16, 16}, 70, 131, false, {}}, BlockGrid{{16, 16}, 90, 131, true, Window{5, 20, 7}},
-        BlockGrid{{1, 1}, 20, 33, true, Window{3, 4}}, BlockGrid{{8, 64}, 90, 90, true, Window{70, 1}}}) {
+        BlockGrid{{1, 1}, 20, 33, true, Window{3, 4}}, BlockGrid{{8, 64}, 90, 90, true, Window{70, 1}},
+        BlockGrid{{16, 16}, 90, 131, true, {}, 1}, BlockGrid{{64, 32}, 200, 200, true, {}, 40},
+        BlockGrid{{8, 16}, 90, 131, true, Window{30, 20, 7}, 50}}) {
     BlockMask all(grid, 1);
     std::int64_t visible = 0, dense = 0;
     for (int qb = 0; qb < grid.q_blocks(); ++qb)
@@ -44,11 +46,13 @@ TEST(BlockGrid, TileTokensAgreeWithCounting) {
         EXPECT_EQ(grid.tile_tokens(qb, kb), count_pairs(grid, qb, kb));
         all.view().keep(0, qb, kb);
         visible += count_pairs(grid, qb, kb);
-        if (kb >= grid.causal_end(qb)) {
+        if (kb < grid.visible_begin(qb) || kb >= grid.causal_end(qb)) {
           EXPECT_EQ(count_pairs(grid, qb, kb), 0);
         }
       }
-    for (int row = 0; row < grid.q_len; ++row) dense += grid.key_end(row);
+    for (int row = 0; row < grid.q_len; ++row)
+      for (int key = 0; key < grid.key_end(row); ++key)
+        dense += grid.sliding_window == 0 || grid.position(row) - key < grid.sliding_window;
     EXPECT_EQ(grid.dense_tokens(), dense);
     EXPECT_EQ(count_mask(all.view(), 0).tokens, visible);
   }

@@ -79,7 +79,7 @@ inline std::string mask_file(const HostProblem& p) {
   std::mt19937 random(5);
   for (int head = 0; head < mask.heads; ++head)
     for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
-      for (int kb = 0; kb < mask.grid.causal_end(qb); ++kb)
+      for (int kb = 0; kb < mask.grid.causal_end(qb); ++kb)  // also those that a sliding window hides
         if (random() % 4 == 0) mask.keep(head, qb, kb);
   const std::string path =
       std::filesystem::temp_directory_path() / ("salebench_mask_" + std::to_string(::getpid()) + ".h5");

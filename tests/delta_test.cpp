@@ -50,9 +50,10 @@ TEST(Delta, CountsThePairsOfTheRowsItComputesAgain) {
   // Rows 0 and 64 of 200, then from 200 - 200 % 64 - 128 = 64 all: row 64 once.
   std::int64_t pairs = 1;
   for (int row = 64; row < 200; ++row) pairs += row + 1;
-  EXPECT_EQ(make_method("delta")->extra_pairs({2, 1, 200, 200, 64}), pairs);
+  EXPECT_EQ(make_method("delta")->extra_pairs({.shape = {2, 1, 200, 200, 64}, .q = {}, .k = {}, .v = {}}), pairs);
   // Below 128 rows and a stride, all rows are dense; 1000 keys lie before the chunk.
-  EXPECT_EQ(make_method("delta")->extra_pairs({1, 1, 3, 1003, 64}), 1001 + 1002 + 1003);
+  EXPECT_EQ(make_method("delta")->extra_pairs({.shape = {1, 1, 3, 1003, 64}, .q = {}, .k = {}, .v = {}}),
+            1001 + 1002 + 1003);
   EXPECT_EQ(make_method("delta")->remark({1, 1, 3, 1003, 64}), "short input: all rows dense");
 }
 

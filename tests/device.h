@@ -77,7 +77,7 @@ struct RoundedProblem {
         v(round_to(host.v, type)) {}
 
   cuda::DeviceProblem view() const {
-    return {host.shape, host.causal, host.scale, dtype, q.data(), k.data(), v.data()};
+    return {host.shape, host.causal, host.scale, dtype, q.data(), k.data(), v.data(), host.sliding_window};
   }
 
   ProblemTensors host;

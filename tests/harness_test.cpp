@@ -14,6 +14,7 @@
 #include "harness/progress.h"
 #include "harness/report.h"
 #include "harness/worker.h"
+#include "tests/columns.h"
 
 namespace salebench {
 namespace {
@@ -81,6 +82,29 @@ TEST(Plan, GoesThroughJsonUnchanged) {
   EXPECT_EQ(plan_to_json(plan_from_json(plan_to_json(plan))), plan_to_json(plan));
 }
 
+TEST(Plan, KeepsEachFactOfAProblem) {
+  Plan plan = make_plan(config_of(sweep_text("  dense: {}\n")), true);
+  plan.cells.resize(1);
+  for (const auto& changed : columns<ProblemInfo>()) {
+    const ProblemInfo info = with_changed(changed, *plan.cells[0].problem);
+    ASSERT_NE(text_of(changed, info), text_of(changed, *plan.cells[0].problem)) << changed.name;
+    Plan other = plan;
+    other.cells[0].problem = std::make_shared<const ProblemInfo>(info);
+    const Plan read = plan_from_json(plan_to_json(other));
+    for (const auto& column : columns<ProblemInfo>())
+      EXPECT_EQ(text_of(column, *read.cells[0].problem), text_of(column, info)) << column.name << ", " << changed.name;
+  }
+}
+
+TEST(Plan, HoldsEachProblemOnce) {
+  const Plan plan = make_plan(config_of(sweep_text("  block_topk: {budget: [0.1, 0.2, 0.3]}\n")), true);
+  const std::string json = plan_to_json(plan);
+  EXPECT_EQ(plan.cells.size(), 6u);  // of two lengths
+  std::size_t count = 0;
+  for (std::size_t at = 0; (at = json.find(plan.cells[0].problem->prompt, at)) != std::string::npos; ++at) ++count;
+  EXPECT_EQ(count, 1u);
+}
+
 /// Work that takes at least the given time.
 TimedWork sleeping_work(std::chrono::microseconds time, int* runs) {
   TimedWork work;
@@ -132,7 +156,7 @@ TEST(Measure, AWrongSampleEndsTheTiming) {
 
 CellRecord record(const char* method, double recall, double total, const char* status = "ok") {
   CellRecord r;
-  r.method = method, r.recall_mean = recall, r.total_s = total, r.status = status, r.problem = "p";
+  r.method = method, r.recall_mean = recall, r.total_s = total, r.status = status, r.problem.id = "p";
   return r;
 }
 

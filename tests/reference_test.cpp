@@ -10,12 +10,14 @@
 namespace salebench {
 namespace {
 
-/// Softmax weights of one row over all its keys, by the formula; exponents stay small in these problems.
+/// Softmax weights of one row over all its keys, by the formula; exponents stay small in these problems. Under a
+/// sliding window of n tokens a row sees its own key and the n - 1 before it.
 std::vector<double> weights(const HostProblem& p, int head, int row) {
   std::vector<double> w(p.key_end(row));
-  const int dim = p.shape.head_dim;
+  const int dim = p.shape.head_dim, own = p.shape.offset() + row;
   double sum = 0;
   for (std::size_t key = 0; key < w.size(); ++key) {
+    if (p.sliding_window > 0 && own - int(key) >= p.sliding_window) continue;
     double dot = 0;
     for (int d = 0; d < dim; ++d) dot += double(p.q_head(head)[row * dim + d]) * p.k_of(head)[key * dim + d];
     sum += w[key] = std::exp(p.scale * dot);
@@ -25,9 +27,10 @@ std::vector<double> weights(const HostProblem& p, int head, int row) {
 }
 
 TEST(Reference, AgreesWithTheFormula) {
-  for (const bool causal : {true, false}) {
+  for (const auto& [causal, window] : {std::pair(true, 0), {false, 0}, {true, 1}, {true, 2}, {true, 20}, {true, 52}}) {
     ProblemTensors tensors = make_problem({4, 2, 37, 53, 16});
     tensors.causal = causal;
+    tensors.sliding_window = window;
     const HostProblem p = tensors.view();
     const ReferenceResult result = reference_attention(p);
     for (int head = 0; head < 4; ++head)
@@ -43,24 +46,30 @@ TEST(Reference, AgreesWithTheFormula) {
 }
 
 TEST(Reference, RowsAndLongInputsUseTheSameSums) {
-  const ProblemTensors tensors = make_problem({1, 1, 1300, 1300, 8});  // more than two key tiles
-  const ReferenceResult whole = reference_attention(tensors.view());
+  ProblemTensors tensors = make_problem({1, 1, 1300, 1300, 8});  // more than two key tiles
   const std::vector<int> rows = {0, 5, 700, 1299};
-  const ReferenceResult some = reference_attention(tensors.view(), nullptr, rows);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    EXPECT_NEAR(some.lse[i], whole.lse[rows[i]], 1e-12);
-    EXPECT_NEAR(some.output[i * 8], whole.output[std::size_t(rows[i]) * 8], 1e-12);
+  for (const int window : {0, 3, 600}) {
+    tensors.sliding_window = window;
+    const ReferenceResult whole = reference_attention(tensors.view());
+    const ReferenceResult some = reference_attention(tensors.view(), nullptr, rows);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      EXPECT_NEAR(some.lse[i], whole.lse[rows[i]], 1e-12);
+      EXPECT_NEAR(some.output[i * 8], whole.output[std::size_t(rows[i]) * 8], 1e-12);
+    }
   }
 }
 
 TEST(Reference, BlockMassOfARowSumsToOne) {
-  const ProblemTensors tensors = make_problem({2, 1, 100, 140, 16});
-  const BlockGrid grid{{32, 16}, 100, 140, true, {}};
-  const auto mass = reference_block_mass(tensors.view(), reference_attention(tensors.view()).lse, grid);
-  for (int row = 0; row < 2 * grid.q_blocks(); ++row) {
-    double sum = 0;
-    for (int kb = 0; kb < grid.k_blocks(); ++kb) sum += mass[std::size_t(row) * grid.k_blocks() + kb];
-    EXPECT_NEAR(sum, 1, 1e-12);
+  for (const int window : {0, 1, 50}) {
+    ProblemTensors tensors = make_problem({2, 1, 100, 140, 16});
+    tensors.sliding_window = window;
+    const BlockGrid grid{{32, 16}, 100, 140, true, {}, window};
+    const auto mass = reference_block_mass(tensors.view(), reference_attention(tensors.view()).lse, grid);
+    for (int row = 0; row < 2 * grid.q_blocks(); ++row) {
+      double sum = 0;
+      for (int kb = 0; kb < grid.k_blocks(); ++kb) sum += mass[std::size_t(row) * grid.k_blocks() + kb];
+      EXPECT_NEAR(sum, 1, 1e-12);
+    }
   }
 }
 
@@ -74,7 +83,8 @@ TEST(Metrics, RecallIsTheKeptProbabilityAndErrorTheDistance) {
   cpu::block_sparse_attention(p, std::as_const(mask).view(), sparse.view());
   const Truth truth = compute_truth(p, sample_rows(60, 0, 1));
   const ProblemAccuracy accuracy =
-      measure_accuracy(p.shape, truth, std::as_const(mask).view(), sparse.output, sparse.lse);
+      measure_accuracy(p.shape, truth, std::as_const(mask).view(), sparse.output,
+                       reference_recall(p, std::as_const(mask).view(), truth.rows, truth.lse));
   for (int head = 0; head < 2; ++head) {
     double total = 0, least = 1, kept_pairs = 0;
     for (int row = 0; row < 60; ++row) {
@@ -85,8 +95,8 @@ TEST(Metrics, RecallIsTheKeptProbabilityAndErrorTheDistance) {
       total += recall;
       least = std::min(least, recall);
     }
-    EXPECT_NEAR(accuracy.heads[head].recall_mean, total / 60, 1e-6);
-    EXPECT_NEAR(accuracy.heads[head].recall_min, least, 1e-6);
+    EXPECT_NEAR(accuracy.heads[head].recall_mean, total / 60, 1e-12);
+    EXPECT_NEAR(accuracy.heads[head].recall_min, least, 1e-12);
     EXPECT_NEAR(accuracy.heads[head].density, kept_pairs / (60 * 61 / 2), 1e-12);
     const std::size_t half = sparse.output.size() / 2;
     const std::span<const float> got(sparse.output.data() + head * half, half);

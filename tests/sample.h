@@ -9,6 +9,7 @@
 #include "core/registry.h"
 #include "datasets/dataset.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/mask_recall.h"
 
 namespace salebench {
 
@@ -35,7 +36,8 @@ inline ProblemAccuracy sample_accuracy(const BlockMask& mask) {
   static const Truth truth = compute_truth(p.view(), sample_rows(p.shape.q_len, 0, 1));
   AttentionResult result(p.shape);
   cpu::block_sparse_attention(p.view(), mask.view(), result.view());
-  return measure_accuracy(p.shape, truth, mask.view(), result.output, result.lse);
+  return measure_accuracy(p.shape, truth, mask.view(), result.output,
+                          cpu::mask_recall(p.view(), mask.view(), truth.rows, truth.lse));
 }
 
 /// Expects these means over the heads, of a method's mask of sample_problem(): density within 0.3 %, recall within

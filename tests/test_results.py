@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,15 +35,10 @@ def run(run_path) -> results.Run:
 
 
 def schema_columns() -> dict[str, list[str]]:
-    """The columns that results/schema.cpp names, by table."""
-    records = {"CellRecord": "cells", "HeadRecord": "heads", "SampleRecord": "samples", "ProblemRecord": "problems"}
-    source = (ROOT / "results" / "schema.cpp").read_text(encoding="utf-8")
-    columns = {}
-    for part in source.split("columns<")[1:]:
-        record = part.split(">")[0]
-        if record in records and "&R::" in part:
-            columns[records[record]] = [entry.split('"')[0] for entry in part.split('{"')[1:] if "&R::" in entry]
-    return columns
+    """The columns by table, as results/README.md has them of the program."""
+    page = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    parts = [part for part in page.split("### `/")[1:] if not part.startswith("calibration")]
+    return {part.split("`")[0]: re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE) for part in parts}
 
 
 def test_frames_have_the_columns_of_the_schema(run):

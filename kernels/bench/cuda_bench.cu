@@ -89,21 +89,31 @@ class Timer {
   cudaEvent_t events_[8];
 };
 
-/// What the accuracy of one cell costs: exact output and log-sum-exp, then the comparison of an output with them.
+/// What the accuracy of one cell costs: exact output and log-sum-exp, the comparison of an output with it, and recall
+/// in double precision.
 void bench_truth(const Case& c, Timer& timer) {
   const Shape& shape = c.p.shape;
   char* const workspace = allocate<char>(compare_outputs_bytes(shape));
   auto* const errors = allocate<HeadErrors>(shape.q_heads);
-  const auto ms = timer.median(
-      {[&] { exact_attention(c.p, c.out, nullptr); },
-       [&] {
-         compare_outputs({shape, c.p.dtype, c.p.q, c.out.lse, static_cast<const float*>(c.out.output), c.out.lse},
-                         workspace, errors, nullptr, nullptr);
-       }});
+  auto* const recall = allocate<double>(std::size_t(shape.q_heads) * shape.q_len);
+  const BlockGrid grid{{64, 64}, shape.q_len, shape.kv_len, true, std::nullopt};
+  const MaskView mask{grid, shape.q_heads,
+                      allocate<std::uint32_t>(std::size_t(shape.q_heads) * grid.q_blocks() * grid.words())};
+  causal_mask(mask, nullptr);
+  const auto ms = timer.median({[&] { exact_attention(c.p, c.out, nullptr); },
+                                [&] {
+                                  compare_outputs({shape, c.p.dtype, c.p.q, static_cast<const float*>(c.out.output)},
+                                                  workspace, errors, nullptr);
+                                },
+                                [&] { mask_recall(c.p, mask, recall, nullptr); }});
   std::printf("%7d  truth            1.000             %9.3f  %6.0f\n", shape.kv_len, ms[0],
               c.dense_flops / ms[0] * 1e-9);
   std::printf("%7d  metrics                            %9.3f\n", shape.kv_len, ms[1]);
+  std::printf("%7d  recall                             %9.3f  %6.0f\n", shape.kv_len, ms[2],
+              c.dense_flops / 2 / ms[2] * 1e-9);
   cudaFree(workspace);
+  cudaFree(mask.bits);
+  cudaFree(recall);
   cudaFree(errors);
 }
 

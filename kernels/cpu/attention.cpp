@@ -142,6 +142,7 @@ RowLimits limits_of(const HostProblem& p, const std::optional<Window>& window) {
   limits.first_position = p.shape.offset();
   limits.causal = p.causal;
   limits.kv_len = p.shape.kv_len;
+  limits.sliding_window = p.sliding_window;
   if (!window) return limits;
   limits.sink = window->sink, limits.local = window->local;
   limits.windowed_rows = p.shape.q_len - window->dense_rows;  // of the whole problem; a tile takes its own share
@@ -150,13 +151,15 @@ RowLimits limits_of(const HostProblem& p, const std::optional<Window>& window) {
 
 /// Exact attention of all rows of `p`, which sit where `limits` says.
 void dense_tiles(const HostProblem& p, const RowLimits& limits, AttentionView out) {
+  const auto key_begin = [&](const RowTile& tile) { return limits.key_begin(tile.begin); };
   const auto key_end = [&](const RowTile& tile) { return limits.key_end(tile.end - 1); };
   const auto list_panels = [&](const RowTile& tile, PanelVisits& visits) {
     visits.start(1, key_end(tile));
-    for (int panel = 0; panel * kPanelKeys < key_end(tile); ++panel)
+    for (int panel = key_begin(tile) / kPanelKeys; panel * kPanelKeys < key_end(tile); ++panel)
       *visits.visit(panel) = lanes_below(p.shape.kv_len - panel * kPanelKeys);
   };
-  run_tiles(p, make_tiles(p, tile_rows(), key_end), tile_rows(), limits, list_panels, out);
+  const auto cost = [&](const RowTile& tile) { return key_end(tile) - key_begin(tile); };
+  run_tiles(p, make_tiles(p, tile_rows(), cost), tile_rows(), limits, list_panels, out);
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ HWY_INLINE bool needs_mask(const TileTask& task, int panel) {
   const std::uint32_t* lanes = task.visits->lanes_of(panel);
   if (std::any_of(lanes, lanes + task.visits->q_blocks, [](std::uint32_t kept) { return kept != kAllLanes; }))
     return true;
-  if (end > limits.key_end(0)) return true;
+  if (end > limits.key_end(0) || first < limits.key_begin(task.rows - 1)) return true;
   return limits.windowed_rows > 0 && end > limits.sink &&
          limits.first_position + limits.windowed_rows - 1 - first >= limits.local;
 }
@@ -39,7 +39,8 @@ HWY_INLINE void mask_panel(const TileTask& task, int panel, float* s) {
   const int first = panel * kPanelKeys;
   const std::uint32_t* lanes = task.visits->lanes_of(panel);
   for (int r = 0; r < task.rows; ++r) {
-    std::uint32_t seen = lanes[r / task.block_rows] & lanes_below(std::min(limits.key_end(r), limits.kv_len) - first);
+    std::uint32_t seen = lanes[r / task.block_rows] & lanes_below(std::min(limits.key_end(r), limits.kv_len) - first) &
+                         ~lanes_below(limits.key_begin(r) - first);
     if (r < limits.windowed_rows)
       seen &= lanes_below(limits.sink - first) | ~lanes_below(limits.first_position + r - limits.local + 1 - first);
     if (seen == kAllLanes) continue;

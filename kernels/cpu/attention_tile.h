@@ -51,7 +51,9 @@ struct RowLimits {
   int kv_len = 0;
   int sink = 0, local = 0;  ///< see Window
   int windowed_rows = 0;    ///< how many rows of the tile, from the first, the window narrows
+  int sliding_window = 0;   ///< of the problem, see HostProblem
 
+  int key_begin(int row) const { return first_key_in_window(first_position + row * step, sliding_window); }
   int key_end(int row) const { return causal ? first_position + row * step + 1 : kv_len; }
 };
 

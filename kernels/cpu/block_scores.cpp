@@ -37,6 +37,7 @@ std::vector<float> tile_values(const HostProblem& p, std::span<const float> lse,
           task.limits.first_position = grid.position(begin);
           task.limits.causal = p.causal;
           task.limits.kv_len = p.shape.kv_len;
+          task.limits.sliding_window = p.sliding_window;
           task.row_value = base2_lse.data();
           scan(task, key_end, key_values.data());
         }

@@ -190,7 +190,10 @@ void scan_tiles(const Shape& shape, std::span<const ScanRange> ranges, std::span
                 const RunningReference* running, const MakeScan& make_scan) {
   const auto packed = running ? pack_heads(running->problem, false) : std::vector<PackedHead>();
   const int block_rows = mask.grid.block.q * (shape.q_heads / shape.kv_heads);
-  const int step = running ? 1 : std::max(1, kBatchRows / block_rows);
+  // Query blocks that are scanned together begin at the same key.
+  const bool one_begin =
+      std::ranges::adjacent_find(ranges, std::ranges::not_equal_to(), &ScanRange::begin) == ranges.end();
+  const int step = running || !one_begin ? 1 : std::max(1, kBatchRows / block_rows);
 #pragma omp parallel
   {
     BatchScan batches(ranges, thresholds, mask, shape, make_scan());

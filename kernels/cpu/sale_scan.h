@@ -10,8 +10,7 @@
 
 namespace salebench::cpu {
 
-/// Key blocks [begin, end) of one query block that are scanned; all their keys lie before all its rows. All ranges of a
-/// scan begin at the same key block.
+/// Key blocks [begin, end) of one query block that are scanned; all its rows see all their keys.
 struct ScanRange {
   int begin = 0, end = 0;
 };

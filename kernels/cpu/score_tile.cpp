@@ -20,7 +20,7 @@ HWY_INLINE void fold_keys(const ScoreTask& task, int key_end, float* key_value, 
   const FloatTag d;
   const int lanes = int(hn::Lanes(d));
   float s[kRowTile * kPanelKeys];
-  for (int panel = 0; panel * kPanelKeys < key_end; ++panel) {
+  for (int panel = task.limits.key_begin(0) / kPanelKeys; panel * kPanelKeys < key_end; ++panel) {
     panel_scores(task.q, round_up(task.rows, kRowStep), task.dim, task.kv->panel(panel, task.dim), s, kPanelKeys);
     const int first = panel * kPanelKeys;
     for (int r = 0; r < task.rows; ++r) {
@@ -30,7 +30,8 @@ HWY_INLINE void fold_keys(const ScoreTask& task, int key_end, float* key_value, 
       for (int j = 0; j < kPanelKeys; j += lanes)
         hn::StoreU(exp2_nonpositive(hn::Min(hn::Sub(hn::LoadU(d, s + r * kPanelKeys + j), shift), hn::Zero(d))), d,
                    s + r * kPanelKeys + j);
-      for (int j = 0; j < seen; ++j) fold(key_value[first + j], s[r * kPanelKeys + j]);
+      for (int j = std::max(0, task.limits.key_begin(r) - first); j < seen; ++j)
+        fold(key_value[first + j], s[r * kPanelKeys + j]);
     }
   }
 }

@@ -10,7 +10,7 @@ namespace {
 
 void list_kept(ConstMaskView mask, int head, int q_block, bool descending, std::vector<int>& visits) {
   visits.clear();
-  for (int kb = 0; kb < mask.grid.causal_end(q_block); ++kb)
+  for (int kb = mask.grid.visible_begin(q_block); kb < mask.grid.causal_end(q_block); ++kb)
     if (mask.kept(head, q_block, kb)) visits.push_back(kb);
   if (descending) std::ranges::reverse(visits);
 }
@@ -40,6 +40,7 @@ void skip_attention(const HostProblem& p, ConstMaskView mask, const SkipRule& ru
         task.first_position = grid.position(grid.q_begin(qb));
         task.causal = p.causal;
         task.kv_len = p.shape.kv_len;
+        task.sliding_window = p.sliding_window;
         task.reach = rule.reach[head];
         task.group_rows = rule.group_rows;
         task.always_last = rule.always_last;

@@ -34,6 +34,7 @@ HWY_INLINE void block_scores(const SkipTask& task, int first, int panels, float*
   for (int r = 0; r < task.rows; ++r) {
     float* const row = s + std::size_t(r) * stride;
     const int seen = std::clamp(std::min(task.key_end(r), task.kv_len) - begin, 0, width);
+    std::fill(row, row + std::clamp(task.key_begin(r) - begin, 0, width), kNothing);
     std::fill(row + seen, row + width, kNothing);
     FloatVec most = hn::Set(d, kNothing);
     for (int j = 0; j < width; j += int(hn::Lanes(d))) most = hn::Max(most, hn::LoadU(d, row + j));

@@ -18,12 +18,14 @@ struct SkipTask {
   int first_position = 0;  ///< token position of the first row
   bool causal = true;
   int kv_len = 0;
+  int sliding_window = 0;   ///< see HostProblem
   float reach = 0;          ///< see SkipRule
   int group_rows = 0;       ///< see SkipRule
   int always_last = 0;      ///< see SkipRule
   float* output = nullptr;  ///< [rows, head_dim], or null
   float* lse = nullptr;     ///< [rows], or null for the decisions alone
 
+  int key_begin(int row) const { return first_key_in_window(first_position + row, sliding_window); }
   int key_end(int row) const { return causal ? first_position + row + 1 : kv_len; }
 };
 

@@ -25,7 +25,7 @@ void launch(const DeviceProblem& p, const AttentionArgs& args, bool exact, Strea
 }
 
 BlockGrid dense_grid(const DeviceProblem& p) {
-  return {{kDenseRows, kStepKeys}, p.shape.q_len, p.shape.kv_len, p.causal, std::nullopt};
+  return {{kDenseRows, kStepKeys}, p.shape.q_len, p.shape.kv_len, p.causal, std::nullopt, p.sliding_window};
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ struct AttentionArgs {
 /// The rows of one CTA and the key chunks they walk along.
 struct WorkItem {
   int head, q_block, steps;
+  int first_step = 0;          ///< of dense attention, under a sliding window
   const std::uint32_t* pairs;  ///< two chunk numbers a step; null for dense
 
   __device__ explicit WorkItem(const AttentionArgs& a) {
@@ -35,13 +36,15 @@ struct WorkItem {
       const int of_kv_head = blockIdx.x % (a.group * a.grid.q_blocks);
       head = blockIdx.x / (a.group * a.grid.q_blocks) * a.group + of_kv_head % a.group;
       q_block = a.grid.q_blocks - 1 - of_kv_head / a.group;
-      steps = (a.grid.key_end(a.grid.q_end(q_block) - 1) + kStepKeys - 1) / kStepKeys;
+      first_step = a.grid.key_begin(a.grid.q_begin(q_block)) / kStepKeys;
+      steps = (a.grid.key_end(a.grid.q_end(q_block) - 1) + kStepKeys - 1) / kStepKeys - first_step;
       pairs = nullptr;
     }
   }
   /// Both chunks of a step, the first in the lower half.
   __device__ std::uint32_t pair(int step) const {
-    return pairs ? pairs[step] : std::uint32_t(2 * step) | std::uint32_t(2 * step + 1) << 16;
+    const int own = first_step + step;
+    return pairs ? pairs[step] : std::uint32_t(2 * own) | std::uint32_t(2 * own + 1) << 16;
   }
 };
 

@@ -21,7 +21,7 @@ std::string why_not_hopper() {
 
 void check_plan(const DenseKernel& kernel, const DeviceProblem& p, const DeviceAttention& out) {
   p.shape.check();
-  const std::string why = kernel.why_not(p.shape, p.causal, p.scale, p.dtype);
+  const std::string why = why_not(kernel, p);
   if (!why.empty()) throw std::invalid_argument(kernel.name() + ": " + why);
   if (!out.output) throw std::invalid_argument(kernel.name() + ": a dense plan needs an output");
 }

@@ -54,6 +54,12 @@ std::vector<MissingDenseKernel> missing_dense_kernels() {
   return missing;
 }
 
+std::string why_not(const DenseKernel& kernel, const DeviceProblem& p) {
+  if (p.sliding_window > 0 && !kernel.takes_sliding_window())
+    return "dense kernel " + kernel.name() + " is not called with a sliding window here";
+  return kernel.why_not(p.shape, p.causal, p.scale, p.dtype);
+}
+
 const DenseKernel& dense_kernel(std::string_view name) {
   for (const DenseKernel* kernel : dense_kernels())
     if (kernel->name() == name) return *kernel;

@@ -42,10 +42,16 @@ class DenseKernel {
   /// Why it can't do such a problem on the current device; empty if it can.
   virtual std::string why_not(const Shape& shape, bool causal, float scale, Dtype dtype) const = 0;
 
+  /// Whether it keeps to a sliding window.
+  virtual bool takes_sliding_window() const { return false; }
+
   /// Does all work of the host. out.output must be given; out.lse may be null. Throws std::invalid_argument where
   /// why_not() has a reason, std::runtime_error if the kernel's library refuses.
   virtual std::unique_ptr<DensePlan> plan(const DeviceProblem& problem, const DeviceAttention& out) const = 0;
 };
+
+/// Why the kernel can't do the problem on the current device; empty if it can.
+std::string why_not(const DenseKernel& kernel, const DeviceProblem& problem);
 
 /// The kernels that are built in, fixed in order: ours, cudnn, flashinfer, fa3. Empty in a build without CUDA.
 const std::vector<const DenseKernel*>& dense_kernels();

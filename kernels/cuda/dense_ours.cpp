@@ -22,6 +22,7 @@ class OurKernel : public DenseKernel {
     const char* const why = why_unsupported(shape, scale);
     return why ? why : "";
   }
+  bool takes_sliding_window() const override { return true; }
   std::unique_ptr<DensePlan> plan(const DeviceProblem& problem, const DeviceAttention& out) const override {
     check_plan(*this, problem, out);
     return std::make_unique<OurPlan>(problem, out);

@@ -26,6 +26,7 @@ struct DeviceProblem {
   const void* q = nullptr;
   const void* k = nullptr;
   const void* v = nullptr;
+  int sliding_window = 0;  ///< as in HostProblem
 };
 
 /// Why no kernel here takes the problem; null if they do. They need head_dim 64 or 128 and a positive scale.

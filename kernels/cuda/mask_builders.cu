@@ -13,9 +13,10 @@ template <class Tile>
 __global__ void tiles_kernel(DeviceGrid grid, std::uint32_t* bits, Tile tile) {
   const int word = blockIdx.z * blockDim.x + threadIdx.x, q_block = blockIdx.x, head = blockIdx.y;
   if (word >= grid.words) return;
-  const int end = min(32, grid.causal_end(q_block) - 32 * word);
+  const int begin = max(0, grid.visible_begin(q_block) - 32 * word),
+            end = min(32, grid.causal_end(q_block) - 32 * word);
   std::uint32_t kept = 0;
-  for (int b = 0; b < end; ++b)
+  for (int b = begin; b < end; ++b)
     if (tile(q_block, 32 * word + b)) kept |= 1u << b;
   bits[(std::size_t(head) * grid.q_blocks + q_block) * grid.words + word] = kept;
 }
@@ -79,18 +80,19 @@ __global__ void __launch_bounds__(kThreads)
                      std::uint32_t* bits) {
   extern __shared__ std::uint32_t values[];
   __shared__ int histogram[256];
-  const int q_block = blockIdx.x, head = blockIdx.y, end = grid.causal_end(q_block);
+  const int q_block = blockIdx.x, head = blockIdx.y, begin = grid.visible_begin(q_block),
+            end = grid.causal_end(q_block);
   const std::size_t row = std::size_t(head) * grid.q_blocks + q_block;
-  const int sink_end = min(forced.sink, end);
+  const int sink_end = max(begin, min(forced.sink, end));
   int local_begin = end;
-  if (forced.local > 0) local_begin = max(0, min(end - forced.local, min(grid.diagonal_begin(q_block), end)));
+  if (forced.local > 0) local_begin = max(begin, min(end - forced.local, min(grid.diagonal_begin(q_block), end)));
   local_begin = max(local_begin, sink_end);
   const int rest = local_begin - sink_end;
   for (int kb = sink_end + threadIdx.x; kb < local_begin; kb += kThreads)
     values[kb] = sortable(scores[row * grid.k_blocks + kb]);
   // The small term keeps 0.1 * 30 blocks at 3, which binary fractions put a hair above.
-  const int wanted = max(1, int(ceil(budgets[head] * end - 1e-9)));
-  const int more = max(0, min(wanted - (end - rest), rest));
+  const int wanted = max(1, int(ceil(budgets[head] * (end - begin) - 1e-9)));
+  const int more = max(0, min(wanted - (end - begin - rest), rest));
   __syncthreads();
   int equal = 0;
   const std::uint32_t least = more > 0 ? nth_largest(values, sink_end, local_begin, more, histogram, &equal) : 0;
@@ -102,7 +104,8 @@ __global__ void __launch_bounds__(kThreads)
     const bool inside = more > 0 && kb >= sink_end && kb < local_begin, tied = inside && values[kb] == least;
     const unsigned ties = __ballot_sync(~0u, tied);
     const bool fits = tied && __popc(ties & ((1u << lane) - 1)) < equal;
-    const bool keep = kb < sink_end || (kb >= local_begin && kb < end) || (inside && values[kb] > least) || fits;
+    const bool keep =
+        (kb >= begin && kb < sink_end) || (kb >= local_begin && kb < end) || (inside && values[kb] > least) || fits;
     const unsigned kept = __ballot_sync(~0u, keep);
     equal = max(0, equal - __popc(ties));
     if (lane == 0) bits[row * grid.words + word] = kept;

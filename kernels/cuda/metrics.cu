@@ -14,10 +14,8 @@ __device__ inline void combine(HeadErrors& a, const HeadErrors& b) {
   a.difference_squared += b.difference_squared;
   a.exact_squared += b.exact_squared;
   a.absolute += b.absolute;
-  a.recall += b.recall;
   a.max_abs = fmaxf(a.max_abs, b.max_abs);
   a.cos_min = fminf(a.cos_min, b.cos_min);
-  a.recall_min = fminf(a.recall_min, b.recall_min);
 }
 
 __device__ inline float warp_sum(float x) {
@@ -49,18 +47,13 @@ __device__ HeadErrors row_errors(const T* got, const float* exact) {
 
 /// partial [heads, slabs]: each warp sums kSlabRows rows of a head.
 template <class T, int kDim>
-__global__ void __launch_bounds__(kThreads)
-    compare_kernel(Comparison c, int slabs, HeadErrors* partial, float* row_recall) {
+__global__ void __launch_bounds__(kThreads) compare_kernel(Comparison c, int slabs, HeadErrors* partial) {
   const int head = blockIdx.y, slab = blockIdx.x * (kThreads / 32) + threadIdx.x / 32;
   if (slab >= slabs) return;
   HeadErrors sum;
   for (int row = slab * kSlabRows; row < min(c.shape.q_len, (slab + 1) * kSlabRows); ++row) {
     const std::size_t at = std::size_t(head) * c.shape.q_len + row;
-    HeadErrors one = row_errors<T, kDim>(static_cast<const T*>(c.output) + at * kDim, c.exact_output + at * kDim);
-    const float recall = fminf(1.0f, expf(c.kept_lse[at] - c.exact_lse[at]));
-    one.recall = one.recall_min = recall;
-    if (row_recall && lane_id() == 0) row_recall[at] = recall;
-    combine(sum, one);
+    combine(sum, row_errors<T, kDim>(static_cast<const T*>(c.output) + at * kDim, c.exact_output + at * kDim));
   }
   if (lane_id() == 0) partial[head * slabs + slab] = sum;
 }
@@ -79,13 +72,14 @@ __device__ int tile_tokens(const DeviceGrid& grid, int q_block, int k_block) {
   if (grid.all_visible(grid.q_begin(q_block), rows, k0, k1 - k0)) return rows * (k1 - k0);
   int tokens = 0;
   for (int row = grid.q_begin(q_block); row < grid.q_end(q_block); ++row) {
-    const int end = min(k1, grid.key_end(row));
+    const int begin = max(k0, grid.key_begin(row)), end = min(k1, grid.key_end(row));
     if (!grid.narrowed(row)) {
-      tokens += max(0, end - k0);
+      tokens += max(0, end - begin);
       continue;
     }
     const int sink_end = min(end, grid.window.sink);
-    tokens += max(0, sink_end - k0) + max(0, end - max(max(k0, sink_end), grid.position(row) - grid.window.local + 1));
+    const int local_begin = max(max(begin, sink_end), grid.position(row) - grid.window.local + 1);
+    tokens += max(0, sink_end - begin) + max(0, end - local_begin);
   }
   return tokens;
 }
@@ -94,16 +88,20 @@ __device__ int tile_tokens(const DeviceGrid& grid, int q_block, int k_block) {
 __global__ void __launch_bounds__(kThreads)
     count_kernel(const std::uint32_t* bits, DeviceGrid grid, MaskCounts* counts) {
   const int q_block = blockIdx.x, head = blockIdx.y;
-  const int rows = grid.q_end(q_block) - grid.q_begin(q_block), end = grid.causal_end(q_block);
+  const int rows = grid.q_end(q_block) - grid.q_begin(q_block), begin = grid.visible_begin(q_block),
+            end = grid.causal_end(q_block);
   const std::uint32_t* const row = bits + (std::size_t(head) * grid.q_blocks + q_block) * grid.words;
   unsigned long long tiles = 0, tokens = 0, executed = 0, dense = 0;
-  for (int kb = threadIdx.x; kb < end; kb += kThreads) {
+  for (int kb = begin + threadIdx.x; kb < end; kb += kThreads) {
     if (!(row[kb / 32] >> (kb % 32) & 1u)) continue;
     ++tiles;
     tokens += tile_tokens(grid, q_block, kb);
     executed += rows * (grid.k_end(kb) - grid.k_begin(kb));
   }
-  for (int r = threadIdx.x; r < rows; r += kThreads) dense += grid.key_end(grid.q_begin(q_block) + r);
+  for (int row_in = threadIdx.x; row_in < rows; row_in += kThreads) {
+    const int r = grid.q_begin(q_block) + row_in;
+    dense += grid.key_end(r) - grid.key_begin(r);
+  }
   const auto add = [](std::int64_t& to, unsigned long long value) {
     for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(~0u, value, step);
     if (lane_id() == 0 && value > 0) atomicAdd(reinterpret_cast<unsigned long long*>(&to), value);
@@ -112,7 +110,7 @@ __global__ void __launch_bounds__(kThreads)
   add(counts[head].tokens, tokens);
   add(counts[head].executed_tokens, executed);
   add(counts[head].dense_tokens, dense);
-  add(counts[head].causal_tiles, threadIdx.x == 0 ? end : 0);
+  add(counts[head].causal_tiles, threadIdx.x == 0 ? end - begin : 0);
 }
 
 int slabs_of(const Shape& shape) {
@@ -125,13 +123,13 @@ std::size_t compare_outputs_bytes(const Shape& shape) {
   return std::size_t(shape.q_heads) * slabs_of(shape) * sizeof(HeadErrors);
 }
 
-void compare_outputs(const Comparison& c, void* workspace, HeadErrors* errors, float* row_recall, Stream stream) {
+void compare_outputs(const Comparison& c, void* workspace, HeadErrors* errors, Stream stream) {
   require(why_unsupported(c.shape, 1.0f));
   const int slabs = slabs_of(c.shape);
   auto* const partial = static_cast<HeadErrors*>(workspace);
   dispatch(c.dtype, c.shape.head_dim, [&](auto type, auto dim) {
     compare_kernel<decltype(type), dim>
-        <<<dim3(ceil_div(slabs, kThreads / 32), c.shape.q_heads), kThreads, 0, stream>>>(c, slabs, partial, row_recall);
+        <<<dim3(ceil_div(slabs, kThreads / 32), c.shape.q_heads), kThreads, 0, stream>>>(c, slabs, partial);
   });
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
   add_slabs_kernel<<<ceil_div(c.shape.q_heads, 32), 32, 0, stream>>>(partial, c.shape.q_heads, slabs, errors);

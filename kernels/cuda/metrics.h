@@ -6,34 +6,28 @@
 
 namespace salebench::cuda {
 
-/// Sums over the rows of one head. Recall of a row is min(1, exp(kept_lse - exact_lse)).
+/// Sums over the rows of one head.
 struct HeadErrors {
   double difference_squared = 0;  ///< sum of (o - o*)^2
   double exact_squared = 0;       ///< sum of o*^2
   double absolute = 0;            ///< sum of |o - o*|
-  double recall = 0;              ///< sum over rows
   float max_abs = 0;              ///< largest |o - o*|
   float cos_min = 1;              ///< smallest cosine of a row with the exact one
-  float recall_min = 1;
 };
 
 /// What compare_outputs reads, in device memory: `output` [q_heads, q_len, head_dim] in dtype, the exact one in
-/// float32, and both log-sum-exps [q_heads, q_len].
+/// float32.
 struct Comparison {
   Shape shape;
   Dtype dtype = Dtype::bf16;
   const void* output = nullptr;
-  const float* kept_lse = nullptr;
   const float* exact_output = nullptr;
-  const float* exact_lse = nullptr;
 };
 
 std::size_t compare_outputs_bytes(const Shape& shape);
 
-/// Writes errors [q_heads], and the recall of each row [q_heads, q_len] unless row_recall is null. The sums are made in
-/// a fixed order, so equal inputs give equal results.
-void compare_outputs(const Comparison& comparison, void* workspace, HeadErrors* errors, float* row_recall,
-                     Stream stream);
+/// Writes errors [q_heads]. The sums are made in a fixed order, so equal inputs give equal results.
+void compare_outputs(const Comparison& comparison, void* workspace, HeadErrors* errors, Stream stream);
 
 /// What a mask keeps in each head, counted as in count_mask of core/block_mask.h; counts [heads] in device memory.
 void count_masks(MaskView mask, MaskCounts* counts, Stream stream);

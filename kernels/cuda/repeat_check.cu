@@ -107,11 +107,15 @@ __global__ void __launch_bounds__(kThreads) words_kernel(const std::uint32_t* bi
 /// One CTA a row of tiles of a head.
 __global__ void __launch_bounds__(kThreads)
     future_kernel(const std::uint32_t* bits, DeviceGrid grid, unsigned long long* place) {
-  const int q_block = blockIdx.x, head = blockIdx.y, end = grid.causal_end(q_block);
+  const int q_block = blockIdx.x, head = blockIdx.y, begin = grid.visible_begin(q_block),
+            end = grid.causal_end(q_block);
   const std::size_t row = std::size_t(head) * grid.q_blocks + q_block;
-  for (int word = end / 32 + threadIdx.x; word < grid.words; word += kThreads) {
-    std::uint32_t kept = bits[row * grid.words + word];
-    if (word == end / 32) kept &= ~0u << (end % 32);
+  const auto below = [](int bits_below) {
+    return bits_below >= 32 ? ~0u : bits_below <= 0 ? 0u : (1u << bits_below) - 1;
+  };
+  for (int word = threadIdx.x; word < grid.words; word += kThreads) {
+    const std::uint32_t seen = below(end - 32 * word) & ~below(begin - 32 * word);
+    const std::uint32_t kept = bits[row * grid.words + word] & ~seen;
     if (kept) atomicMin(place, (row * grid.words + word) * 32ull + __ffs(int(kept)) - 1);
   }
 }

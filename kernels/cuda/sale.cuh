@@ -27,25 +27,41 @@ struct SaleBuffers {
   float* limit;            ///< [q_heads, q_len]: T_i in unscaled logit units, +inf in dense heads
 };
 
-/// Key blocks [1, middle_end) of a query block are scanned; block 0 and [middle_end, causal_end) are always kept.
-/// middle_of in methods/sale_geometry.h is the definition.
+/// Key blocks [middle_begin, middle_end) of a query block are scanned; the others that a row may see are always kept:
+/// block 0, or those that a sliding window cuts, and [middle_end, causal_end). middle_of in methods/sale_geometry.h is
+/// the definition.
+__device__ inline int middle_begin(const DeviceGrid& grid, int q_block) {
+  return min(max(1, grid.uncut_begin(q_block)), grid.causal_end(q_block));
+}
 __device__ inline int middle_end(const DeviceGrid& grid, int q_block, int local_blocks) {
-  const int end = grid.causal_end(q_block), segment = kSegmentKeys / grid.block_k;
+  const int begin = middle_begin(grid, q_block), end = grid.causal_end(q_block), segment = kSegmentKeys / grid.block_k;
   const int local_keys = kChunkKeys * local_blocks + max(0, grid.block_q - 64);
   const int local = max((local_keys + grid.block_k - 1) / grid.block_k, end - grid.diagonal_begin(q_block));
-  return 1 + segment * max(0, (end - 1 - local) / segment);
+  return begin + segment * max(0, (end - begin - local) / segment);
 }
+
+/// The blocks that any of the query blocks [first, last] scans lie in [begin, end), which is empty if there are none.
+struct ScanSpan {
+  int begin, end = 0;
+
+  __device__ ScanSpan(const DeviceGrid& grid, int first, int last, int local_blocks)
+      : begin(middle_begin(grid, first)) {
+    for (int q_block = first; q_block <= last; ++q_block)
+      if (const int own = middle_end(grid, q_block, local_blocks); own > middle_begin(grid, q_block))
+        end = max(end, own);
+  }
+};
 
 /// Keeps the tiles of a row of the mask whose chunks a warp's lanes found: bit b of `found` is chunk 32 group + b. Only
 /// the middle counts. All lanes take part; several warps may share a row of tiles.
-__device__ inline void keep_found(std::uint32_t* row, const DeviceGrid& grid, int middle_end, int group,
-                                  unsigned found) {
+__device__ inline void keep_found(std::uint32_t* row, const DeviceGrid& grid, int middle_begin, int middle_end,
+                                  int group, unsigned found) {
   const int chunks = grid.block_k / kChunkKeys;  // of a tile
   const auto below = [&](int block) {
     const int count = block * chunks - 32 * group;
     return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1;
   };
-  found = __reduce_or_sync(~0u, found) & below(middle_end) & ~below(1);
+  found = __reduce_or_sync(~0u, found) & below(middle_end) & ~below(middle_begin);
   const int tiles = 32 / chunks, tile = lane_id();
   const bool kept = tile < tiles && (found >> (tile * chunks) & ((1u << chunks) - 1)) != 0;
   const unsigned bits = __ballot_sync(~0u, kept);

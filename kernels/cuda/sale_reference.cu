@@ -3,24 +3,29 @@
 namespace salebench::cuda {
 namespace {
 
-/// The chunks of the key blocks that are always kept, as a list: those of block 0, then the local ones.
+/// The chunks of the key blocks that are always kept, as a list: those before the middle, then the local ones.
 struct ReferenceList {
-  int sink, local_begin, count;
+  int first, early, local_begin, count;
 
   __device__ ReferenceList(const DeviceGrid& grid, int q_block, int local_block) {
-    sink = grid.block_k / kChunkKeys;
-    local_begin = local_block * sink;
+    const int chunks = grid.block_k / kChunkKeys;
+    first = grid.visible_begin(q_block) * chunks;
+    early = middle_begin(grid, q_block) * chunks - first;
+    local_begin = local_block * chunks;
     const int end = (grid.key_end(grid.q_end(q_block) - 1) + kChunkKeys - 1) / kChunkKeys;
-    count = sink + end - local_begin;
+    count = early + end - local_begin;
   }
-  __device__ int chunk(int i) const { return i >= count ? int(kNoChunk) : i < sink ? i : local_begin + i - sink; }
+  __device__ int chunk(int i) const {
+    return i >= count ? int(kNoChunk) : i < early ? first + i : local_begin + i - early;
+  }
 };
 
-/// Keeps block 0 and blocks [local_begin, end) in a row of the mask.
-__device__ void write_row(std::uint32_t* row, int words, int local_begin, int end) {
+/// Keeps blocks [begin, middle_begin) and [local_begin, end) in a row of the mask.
+__device__ void write_row(std::uint32_t* row, int words, int begin, int middle_begin, int local_begin, int end) {
   const auto below = [](int bits) { return bits >= 32 ? ~0u : bits <= 0 ? 0u : (1u << bits) - 1; };
   for (int word = threadIdx.x; word < words; word += blockDim.x)
-    row[word] = (below(end - 32 * word) & ~below(local_begin - 32 * word)) | (word == 0 ? 1u : 0u);
+    row[word] = (below(end - 32 * word) & ~below(local_begin - 32 * word)) |
+                (below(middle_begin - 32 * word) & ~below(begin - 32 * word));
 }
 
 /// q . mean for one row of the tile at q.
@@ -52,8 +57,10 @@ __global__ void __launch_bounds__(kRows)
             kv_head = head / (p.shape.q_heads / p.shape.kv_heads);
   const int first = q_block * kRows, end = grid.causal_end(q_block);
   const bool dense = all_dense || log_thresholds[head] == -INFINITY;
-  const int local_begin = dense ? 1 : middle_end(grid, q_block, local_blocks);
-  write_row(bits + (std::size_t(head) * grid.q_blocks + q_block) * grid.words, grid.words, local_begin, end);
+  const int early_end = middle_begin(grid, q_block);
+  const int local_begin = dense ? early_end : middle_end(grid, q_block, local_blocks);
+  write_row(bits + (std::size_t(head) * grid.q_blocks + q_block) * grid.words, grid.words, grid.visible_begin(q_block),
+            early_end, local_begin, end);
   const int row = first + threadIdx.x;
   if (dense) {
     if (row < grid.q_len) limit[std::size_t(head) * grid.q_len + row] = INFINITY;

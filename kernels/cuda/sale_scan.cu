@@ -38,11 +38,13 @@ struct ScanArgs {
 template <int kBytes>
 class SegmentLoader {
  public:
-  __device__ SegmentLoader(const ScanArgs& a, int head, int kv_head) {
+  __device__ SegmentLoader(const ScanArgs& a, int head, int kv_head, int first_segment) {
     const int t = threadIdx.x;
-    codes_ = a.k + std::size_t(kv_head) * a.key_room * kBytes + t * 16;
-    bias_ = a.bias + std::size_t(head) * a.key_room + 4 * t;
-    scale_ = a.k_scale + std::size_t(kv_head) * (a.key_room / kChunkKeys) * kKeyGroups + 4 * (t - kBiasThreads);
+    const std::size_t first_key = std::size_t(first_segment) * kScanKeys;
+    codes_ = a.k + (std::size_t(kv_head) * a.key_room + first_key) * kBytes + t * 16;
+    bias_ = a.bias + std::size_t(head) * a.key_room + first_key + 4 * t;
+    scale_ =
+        a.k_scale + (std::size_t(kv_head) * a.key_room + first_key) / kChunkKeys * kKeyGroups + 4 * (t - kBiasThreads);
   }
   __device__ void load_next(Segment<kBytes>& to) {
     constexpr int kChunks = kBytes / 16, kPass = kThreads / kChunks;  // rows that the CTA copies at a time
@@ -170,21 +172,26 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
   const int cta_row = (a.row_groups - 1 - of_kv_head / a.group) * kCtaRows;
   if (a.limit[std::size_t(head) * a.grid.q_len + cta_row] == INFINITY) return;  // a dense head
   const int row = cta_row + threadIdx.x / 32 * kWarpRows, q_block = row / a.grid.block_q;
-  const int last_block = min(a.grid.q_blocks, (cta_row + kCtaRows) / a.grid.block_q) - 1;
-  const int last_end = middle_end(a.grid, last_block, a.local_blocks), chunks = a.grid.block_k / kChunkKeys;
-  const int segments = last_end == 1 ? 0 : (last_end * chunks + kScanChunks - 1) / kScanChunks;
-  const int end = q_block < a.grid.q_blocks ? middle_end(a.grid, q_block, a.local_blocks) : 0;
+  const int first_block = cta_row / a.grid.block_q, chunks = a.grid.block_k / kChunkKeys;
+  const ScanSpan span(a.grid, first_block,
+                      max(first_block, min(a.grid.q_blocks, (cta_row + kCtaRows) / a.grid.block_q) - 1),
+                      a.local_blocks);
+  const int first_segment = span.begin * chunks / kScanChunks;
+  const int segments = (span.end * chunks + kScanChunks - 1) / kScanChunks;
+  const bool inside = q_block < a.grid.q_blocks;
+  const int begin = inside ? middle_begin(a.grid, q_block) : 0;
+  const int end = inside ? middle_end(a.grid, q_block, a.local_blocks) : 0;
 
-  SegmentLoader<kBytes> loader(a, head, kv_head);
-  for (int segment = 0; segment < kStages - 1; ++segment) {
-    if (segment < segments) loader.load_next(stages[segment]);
+  SegmentLoader<kBytes> loader(a, head, kv_head, first_segment);
+  for (int i = 0; i < kStages - 1; ++i) {
+    if (first_segment + i < segments) loader.load_next(stages[i]);
     commit_copies();
   }
   const ScanRows<kBytes> rows(a, head, row);
   std::uint32_t* const mask_row = a.bits + (std::size_t(head) * a.grid.q_blocks + q_block) * a.grid.words;
   unsigned found = 0;  // chunks of the group of 32 under way
   int stage = 0, next_stage = kStages - 1;
-  for (int segment = 0; segment < segments; ++segment) {
+  for (int segment = first_segment; segment < segments; ++segment) {
     wait_copies<kStages - 2>();
     __syncthreads();  // the segment is here, and all warps are done with the one whose place the next load takes
     if (segment + kStages - 1 < segments) loader.load_next(stages[next_stage]);
@@ -198,7 +205,7 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
     stage = stage + 1 == kStages ? 0 : stage + 1;
     next_stage = next_stage + 1 == kStages ? 0 : next_stage + 1;
     if (segment % kGroupSegments == kGroupSegments - 1 || segment == segments - 1) {
-      keep_found(mask_row, a.grid, end, segment / kGroupSegments, found);
+      keep_found(mask_row, a.grid, begin, end, segment / kGroupSegments, found);
       found = 0;
     }
   }

@@ -17,9 +17,15 @@ __global__ void __launch_bounds__(kRows) exact_scan_kernel(DeviceProblem p, Devi
   const float* const limit = limits + std::size_t(head) * grid.q_len;
   if (limit[cta_row] == INFINITY) return;  // a dense head
   const int warp_row = threadIdx.x / 32 * kWarpRows, row = cta_row + warp_row, q_block = row / grid.block_q;
-  const int last_end = middle_end(grid, min(grid.q_blocks, (cta_row + kRows) / grid.block_q) - 1, local_blocks);
-  const int end = q_block < grid.q_blocks ? middle_end(grid, q_block, local_blocks) : 0;
-  const int steps = last_end == 1 ? 0 : (last_end * (grid.block_k / kChunkKeys) + 1) / 2;
+  const int first_block = cta_row / grid.block_q;
+  const ScanSpan span(grid, first_block, max(first_block, min(grid.q_blocks, (cta_row + kRows) / grid.block_q) - 1),
+                      local_blocks);
+  const bool inside = q_block < grid.q_blocks;
+  const int begin = inside ? middle_begin(grid, q_block) : 0,
+            end = inside ? middle_end(grid, q_block, local_blocks) : 0;
+  // In groups of 16 steps, which fill a word of found chunks.
+  const int first_step = span.begin * (grid.block_k / kChunkKeys) / 32 * 16;
+  const int steps = (span.end * (grid.block_k / kChunkKeys) + 1) / 2;
 
   const std::uint32_t q = shared_address(memory), k = q + kRows * kDim * 2;
   const T* const keys = static_cast<const T*>(p.k) + std::size_t(kv_head) * grid.kv_len * kDim;
@@ -30,7 +36,7 @@ __global__ void __launch_bounds__(kRows) exact_scan_kernel(DeviceProblem p, Devi
   };
   load_rows<T, kDim, kRows, kRows>(q, static_cast<const T*>(p.q) + std::size_t(head) * grid.q_len * kDim, cta_row,
                                    grid.q_len);
-  load(0);
+  load(first_step);
   float own_limit[kMTiles][2];
 #pragma unroll
   for (int m = 0; m < kMTiles; ++m)
@@ -39,7 +45,7 @@ __global__ void __launch_bounds__(kRows) exact_scan_kernel(DeviceProblem p, Devi
       own_limit[m][h] = row + row_of(m, h) < grid.q_len ? limit[row + row_of(m, h)] : INFINITY;
   std::uint32_t* const mask_row = bits + (std::size_t(head) * grid.q_blocks + q_block) * grid.words;
   unsigned found = 0;  // chunks of the group of 32 under way
-  for (int step = 0; step < steps; ++step) {
+  for (int step = first_step; step < steps; ++step) {
     load(step + 1);
     wait_copies<1>();
     __syncthreads();
@@ -55,7 +61,7 @@ __global__ void __launch_bounds__(kRows) exact_scan_kernel(DeviceProblem p, Devi
       if (any) found |= 1u << ((2 * step + n / (kNTiles / 2)) % 32);
     }
     if (step % 16 == 15 || step == steps - 1) {
-      keep_found(mask_row, grid, end, step / 16, found);
+      keep_found(mask_row, grid, begin, end, step / 16, found);
       found = 0;
     }
     __syncthreads();

@@ -23,8 +23,7 @@ class DenseOnDevice : public cuda::DeviceMethod {
   static std::unique_ptr<cuda::DensePlan> plan_of(const std::string& name, const cuda::DeviceInputs& in) {
     const cuda::DenseKernel& kernel = cuda::dense_kernel(name);
     const cuda::DeviceProblem& p = in.problem;
-    if (const std::string why = kernel.why_not(p.shape, p.causal, p.scale, p.dtype); !why.empty())
-      throw Unsupported(why);
+    if (const std::string why = cuda::why_not(kernel, p); !why.empty()) throw Unsupported(why);
     return kernel.plan(p, in.out);
   }
 
