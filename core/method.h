@@ -77,6 +77,10 @@ class Method {
   /// is only copied, or attend() finds it on its way and select() only says which it is.
   virtual bool has_selection() const { return true; }
 
+  /// False where the mask depends on which head it is by more than values of a knob, as a mask from a file does. The
+  /// heads of some samples change places, to find methods that hand out what they computed before.
+  virtual bool treats_heads_alike() const { return true; }
+
   /// Sets the kept tiles of an empty mask: the plain definition, which reads like the paper.
   virtual void select(const HostProblem& problem, MaskView mask) const = 0;
   /// The tuned selection, which is what gets timed; the same mask as select() but for near-ties.

@@ -62,6 +62,17 @@ void throw_other_output(double relative_l2) {
   throw Incorrect(fmt::format("the timed output differs from the accuracy pass by {:.2g} (relative L2)", relative_l2));
 }
 
+void on_changed_tensors(const std::function<void()>& check) {
+  try {
+    check();
+  } catch (const Incorrect& error) {
+    throw Incorrect(
+        fmt::format("after the tensors changed (heads in other places, V negated): {}; does it hand out what "
+                    "it computed before?",
+                    error.what()));
+  }
+}
+
 void record_accuracy(const CellAccuracy& both, CellResult& result) {
   CellRecord& c = result.cell;
   const ProblemAccuracy& accuracy = both.computed;

@@ -2,6 +2,7 @@
 // figures that go into the result.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -39,6 +40,8 @@ std::string joined(const std::string& a, const std::string& b);
 [[noreturn]] void throw_unseen_tile(int head, int q_block, int k_block);
 [[noreturn]] void throw_other_tiles();
 [[noreturn]] void throw_other_output(double relative_l2);
+/// Runs a check of a run on changed tensors; what it throws says that they were changed.
+void on_changed_tensors(const std::function<void()>& check);
 
 /// What the accuracy pass found: of the output as computed, and of exact attention over the same mask.
 struct CellAccuracy {

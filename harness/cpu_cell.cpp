@@ -3,12 +3,14 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <optional>
 
 #include "core/registry.h"
 #include "harness/cell_backends.h"
 #include "harness/cell_work.h"
+#include "harness/changed_tensors.h"
 #include "harness/evict.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/mask_recall.h"
@@ -55,8 +57,10 @@ void poison(AttentionResult& result) {
 /// The method under test with its buffers, and the baseline beside it.
 class Bench {
  public:
-  Bench(const Plan& plan, const PlannedCell& cell, const ProblemTensors& tensors)
+  Bench(const Plan& plan, const PlannedCell& cell, ProblemTensors& tensors)
       : plan_(plan),
+        cell_(cell),
+        tensors_(tensors),
         problem_(tensors.view()),
         method_(prepared_method(plan, cell, problem_, remark_)),
         mask_(grid_of(*method_, problem_), tensors.shape.q_heads),
@@ -92,7 +96,8 @@ class Bench {
     const BlockMask expected = mask_;
     TimedWork work;
     work.has_selection = method_->has_selection();
-    work.sample = [&] { return sample(expected); };
+    work.sample = [&] { return sample(expected, accurate_.output); };
+    work.changed = [&] { run_changed(expected); };
     const MeasureConfig& config = plan_.sweep.measure;
     std::unique_ptr<Method> baseline;
     std::optional<BlockMask> baseline_mask;
@@ -111,7 +116,8 @@ class Bench {
   }
 
  private:
-  PhaseTimes sample(const BlockMask& expected) {
+  /// Throws Incorrect unless the run gives this mask and output.
+  PhaseTimes sample(const BlockMask& expected, std::span<const float> expected_output) {
     mask_.clear();
     poison(timed_);
     if (!method_->has_selection()) method_->select_fast(problem_, mask_.view());
@@ -119,8 +125,31 @@ class Bench {
     PhaseTimes times;
     if (method_->has_selection()) times.select = seconds_of([&] { method_->select_fast(problem_, mask_.view()); });
     times.attend = seconds_of([&] { method_->attend(problem_, std::as_const(mask_).view(), timed_.view()); });
-    check_repeat(expected);
+    check_repeat(expected, expected_output);
     return times;
+  }
+
+  /// The same on changed tensors, which are changed back afterwards.
+  void run_changed(const BlockMask& original) {
+    {
+      const ChangedTensors changed(tensors_, *method_, method_->treats_heads_alike());
+      method_->prepare(problem_, cell_.problem->id);
+      BlockMask mask = changed.turn().mask(original);
+      std::vector<float> output = changed.turn().output(std::span<const float>(accurate_.output), std::negate());
+      if (!changed.known_answer()) compute_anew(mask, output);
+      on_changed_tensors([&] { sample(mask, output); });
+    }
+    method_->prepare(problem_, cell_.problem->id);
+  }
+
+  /// What a method that has computed nothing yet gives for the tensors as they are.
+  void compute_anew(BlockMask& mask, std::vector<float>& output) const {
+    std::string remark;
+    const auto method = prepared_method(plan_, cell_, problem_, remark);
+    mask.clear();
+    method->select_fast(problem_, mask.view());
+    std::vector<float> lse(accurate_.lse.size());
+    method->attend(problem_, std::as_const(mask).view(), {output, lse});
   }
 
   void evict_inputs() {
@@ -130,14 +159,16 @@ class Bench {
     evict_values(mask_.bits());
   }
 
-  void check_repeat(const BlockMask& expected) const {
+  void check_repeat(const BlockMask& expected, std::span<const float> output) const {
     if (!std::ranges::equal(mask_.bits(), expected.bits())) throw_other_tiles();
-    if (std::memcmp(timed_.output.data(), accurate_.output.data(), timed_.output.size() * sizeof(float)) == 0) return;
-    const double difference = relative_difference(timed_.output, accurate_.output);
+    if (std::memcmp(timed_.output.data(), output.data(), output.size_bytes()) == 0) return;
+    const double difference = relative_difference(timed_.output, output);
     if (!(difference <= kRepeatTolerance)) throw_other_output(difference);
   }
 
   const Plan& plan_;
+  const PlannedCell& cell_;
+  ProblemTensors& tensors_;
   HostProblem problem_;
   std::string remark_;
   std::unique_ptr<Method> method_;
@@ -149,7 +180,7 @@ class Bench {
 
 void run_cpu_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& cache, CellResult& result) {
   const ProblemTensors single = load_problem(cell);
-  const ProblemTensors tensors = apply_view(single, {0, cell.view.repeat});
+  ProblemTensors tensors = apply_view(single, {0, cell.view.repeat});
   const Truth truth = repeat_heads(
       cache.get({cell.truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed}, single.view()), cell.view.repeat);
   Bench bench(plan, cell, tensors);

@@ -1,13 +1,16 @@
 // A cell on a CUDA device: one run with every check, then the timed ones, each checked against it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "core/registry.h"
 #include "harness/cell_backends.h"
 #include "harness/cell_work.h"
+#include "harness/changed_tensors.h"
 #include "harness/cuda_baseline.h"
 #include "harness/cuda_problem.h"
 #include "harness/gpu_state.h"
@@ -26,8 +29,10 @@ cuda::Dtype dtype_of(const ProblemInfo& problem) {
 /// The method under test with its buffers on the device.
 class DeviceBench {
  public:
-  DeviceBench(const Plan& plan, const PlannedCell& cell, const ProblemTensors& tensors)
+  DeviceBench(const Plan& plan, const PlannedCell& cell, ProblemTensors& tensors)
       : plan_(plan),
+        cell_(cell),
+        values_(tensors),
         host_(tensors.view()),
         method_(prepared_method(plan, cell, host_, remark_)),
         tensors_(host_, dtype_of(*cell.problem)),
@@ -82,6 +87,7 @@ class DeviceBench {
     work.has_selection = bound_->has_selection();
     work.has_index = bound_->has_index();
     work.sample = [&] { return sample(timer, phases); };
+    work.changed = [&] { run_changed(timer, phases); };
     std::optional<CudaBaseline> baseline;
     if (config.baseline != "none") {
       baseline.emplace(config.baseline, inputs(), cold);
@@ -128,6 +134,52 @@ class DeviceBench {
     return times;
   }
 
+  /// A sample on changed tensors, which are changed back afterwards. Values that the method has for each head were
+  /// uploaded when it was bound, so they keep their places; what is right is then computed by a method bound anew.
+  void run_changed(cuda::DeviceTimer& timer, std::span<const std::function<void()>> phases) {
+    const std::vector<std::uint32_t> bits = expected_bits_.host(kStream);
+    std::vector<std::uint16_t> output(expected_.bytes() / 2);
+    cuda::copy_to_host(output.data(), expected_.data(), expected_.bytes(), kStream);
+    {
+      const auto without_head_values = make_method(cell_.method, cell_.params);
+      // A mask that was made once stays, so that heads must stay in their places too.
+      const ChangedTensors changed(values_, *without_head_values,
+                                   bound_->has_selection() && method_->treats_heads_alike());
+      tensors_.upload(host_);
+      if (changed.known_answer() && !has_head_values())
+        expect(changed.turn().mask(mask_).bits(),
+               changed.turn().output(std::span<const std::uint16_t>(output),
+                                     [](std::uint16_t x) { return std::uint16_t(x ^ 0x8000); }));
+      else
+        compute_anew();
+      on_changed_tensors([&] { sample(timer, phases); });
+    }
+    tensors_.upload(host_);
+    expect(bits, output);
+  }
+
+  bool has_head_values() const {
+    const Params params = method_->params();
+    return std::ranges::any_of(params, [](const Param& p) { return p.knob() && !p.knob()->of_head.empty(); });
+  }
+
+  /// What the samples that follow must repeat.
+  void expect(std::span<const std::uint32_t> bits, const std::vector<std::uint16_t>& output) {
+    cuda::copy_to_device(expected_bits_.data(), bits.data(), bits.size_bytes(), kStream);
+    cuda::copy_to_device(expected_.data(), output.data(), expected_.bytes(), kStream);
+  }
+
+  /// Expects what a method bound anew gives for the tensors as they are.
+  void compute_anew() {
+    const auto fresh = method_->on_device(inputs());
+    poison();
+    fresh->select(kStream);
+    fresh->index(kStream);
+    fresh->attend(kStream);
+    cuda::copy_on_device(expected_bits_.data(), mask_bits_.data(), mask_bits_.bytes(), kStream);
+    cuda::copy_on_device(expected_.data(), out_.output.data(), expected_.bytes(), kStream);
+  }
+
   cuda::ValueDifference compare_with_expected() const {
     cuda::compare_values(cuda::value_type(tensors_.problem().dtype), out_.output.data(), expected_.data(),
                          expected_.bytes() / 2, compare_.data(), difference_.data(), kStream);
@@ -158,6 +210,8 @@ class DeviceBench {
   }
 
   const Plan& plan_;
+  const PlannedCell& cell_;
+  ProblemTensors& values_;
   HostProblem host_;
   std::string remark_, baseline_kernel_;
   std::unique_ptr<Method> method_;
@@ -196,7 +250,7 @@ void run_cuda_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& 
   cuda::reset_device_bytes_peak();  // an earlier cell of this process may have held more
   result.cell.device = found.devices[0].name;
   const ProblemTensors single = load_problem(cell);
-  const ProblemTensors tensors = apply_view(single, {0, cell.view.repeat});
+  ProblemTensors tensors = apply_view(single, {0, cell.view.repeat});
   std::optional<Truth> sampled;
   if (plan.sweep.truth_rows > 0)
     sampled = repeat_heads(cache.get({cell.truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed}, single.view()),

@@ -22,9 +22,13 @@ DeviceTensors::DeviceTensors(const HostProblem& host, cuda::Dtype dtype)
                                                                                     host.scale, dtype,
                                                                                     q_.data(),  k_.data(),
                                                                                     v_.data(),  host.sliding_window} {
-  cuda::upload_as(dtype, host.q, q_.data(), nullptr);
-  cuda::upload_as(dtype, host.k, k_.data(), nullptr);
-  cuda::upload_as(dtype, host.v, v_.data(), nullptr);
+  upload(host);
+}
+
+void DeviceTensors::upload(const HostProblem& host) {
+  cuda::upload_as(problem_.dtype, host.q, q_.data(), nullptr);
+  cuda::upload_as(problem_.dtype, host.k, k_.data(), nullptr);
+  cuda::upload_as(problem_.dtype, host.v, v_.data(), nullptr);
 }
 
 DeviceOutput::DeviceOutput(const Shape& shape) : output(output_values(shape) * 2), lse(output_rows(shape)) {}

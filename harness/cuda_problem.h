@@ -12,6 +12,8 @@ class DeviceTensors {
  public:
   DeviceTensors(const HostProblem& host, cuda::Dtype dtype);
   const cuda::DeviceProblem& problem() const { return problem_; }
+  /// Writes other values of the same shape to the same places.
+  void upload(const HostProblem& host);
 
  private:
   cuda::DeviceBuffer q_, k_, v_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <random>
 #include <thread>
 
 #include "core/stats.h"
@@ -25,6 +26,19 @@ class SilentReporter : public benchmark::BenchmarkReporter {
   void ReportRuns(const std::vector<Run>&) override {}
 };
 
+/// Before which samples the tensors are changed for a run: one in eight, and one of the first `least`.
+class ChangedRuns {
+ public:
+  explicit ChangedRuns(int least) : first_(pick(0, std::max(0, least - 1))) {}
+  bool now() { return place_++ == first_ || pick(0, 7) == 0; }
+
+ private:
+  int pick(int low, int high) { return std::uniform_int_distribution(low, high)(random_); }
+
+  std::mt19937 random_{std::random_device()()};  // not the config's seed, which a method may know
+  int place_ = 0, first_;
+};
+
 void take_sample(const TimedWork& work, double pause, Samples& samples) {
   const auto idle = [&] { std::this_thread::sleep_for(std::chrono::duration<double>(pause)); };
   if (pause > 0) idle();
@@ -40,11 +54,13 @@ void take_sample(const TimedWork& work, double pause, Samples& samples) {
 }
 
 /// One run of Google Benchmark with a fixed number of iterations; fixed, as leaving its loop early aborts the process.
-void run_chunk(const std::string& name, const TimedWork& work, int count, double pause, Samples& samples) {
+void run_chunk(const std::string& name, const TimedWork& work, int count, double pause, ChangedRuns* changed,
+               Samples& samples) {
   benchmark::ClearRegisteredBenchmarks();
   benchmark::RegisterBenchmark(name.c_str(),
                                [&](benchmark::State& state) {
                                  for (auto _ : state) {
+                                   if (changed && work.changed && changed->now()) work.changed();
                                    take_sample(work, pause, samples);
                                    state.SetIterationTime(samples.total.back());
                                  }
@@ -67,7 +83,7 @@ Samples measure(const std::string& name, const TimedWork& work, const MeasureCon
                 bool once) {
   Samples samples;
   if (once) {
-    run_chunk(name, work, 1, config.pause, samples);
+    run_chunk(name, work, 1, config.pause, nullptr, samples);
     samples.noise = 1;
     return samples;
   }
@@ -76,8 +92,9 @@ Samples measure(const std::string& name, const TimedWork& work, const MeasureCon
     take_sample(work, config.pause, discarded);
   }
   constexpr int kChunk = 16;
+  ChangedRuns changed(config.min_samples);
   const auto start = Clock::now();
-  run_chunk(name, work, config.min_samples, config.pause, samples);
+  run_chunk(name, work, config.min_samples, config.pause, &changed, samples);
   while (true) {
     const double elapsed = seconds_since(start);
     samples.noise = noise_of(samples.total, seed);
@@ -85,7 +102,8 @@ Samples measure(const std::string& name, const TimedWork& work, const MeasureCon
     if (elapsed >= config.max_time || (samples.converged && elapsed >= config.min_time)) return samples;
     // Slow cells sample one at a time, so that max_time means something to them.
     const double each = elapsed / double(samples.total.size());
-    run_chunk(name, work, std::clamp(int((config.max_time - elapsed) / each), 1, kChunk), config.pause, samples);
+    run_chunk(name, work, std::clamp(int((config.max_time - elapsed) / each), 1, kChunk), config.pause, &changed,
+              samples);
   }
 }
 

@@ -26,6 +26,8 @@ struct TimedWork {
   /// computed. Throws if it is wrong.
   std::function<PhaseTimes()> sample;
   std::function<double()> baseline;  ///< seconds of one run of the baseline; empty for none
+  /// One run on changed tensors, checked and not timed, at samples that the method can't foresee; empty for none.
+  std::function<void()> changed;
   bool has_selection = true;
   bool has_index = false;
 };

@@ -29,6 +29,7 @@ class External : public Method {
   std::optional<Window> window() const override { return stored_.window; }
   bool keeps_diagonal() const override { return false; }
   bool has_selection() const override { return false; }
+  bool treats_heads_alike() const override { return false; }
 
   void check(const Shape&, bool) const override {
     if (masks_.empty()) throw Unsupported("no mask file is named: external: {masks: FILE}");

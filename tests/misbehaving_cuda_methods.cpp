@@ -1,5 +1,7 @@
 // Methods that break on the device in every way that a run must survive. Part of salebench_misbehaving where there is
 // CUDA.
+#include <utility>
+
 #include "core/registry.h"
 #include "kernels/cuda/mask_builders.h"
 #include "methods/budget.h"
@@ -99,6 +101,44 @@ class WritesHalf : public KeepsAllOnDevice {
   cuda::DeviceBuffer found_;  // bytes: values of 16 bits / 2
 };
 
+/// Copies its first output.
+class CopiesItsFirst : public KeepsAllOnDevice {
+ public:
+  explicit CopiesItsFirst(const cuda::DeviceInputs& inputs) : KeepsAllOnDevice(inputs), first_(2 * output_values()) {}
+  void attend(cuda::Stream stream) override {
+    if (!std::exchange(done_, true)) {
+      KeepsAllOnDevice::attend(stream);
+      cuda::copy_on_device(first_.data(), in().out.output, first_.bytes(), stream);
+    }
+    cuda::copy_on_device(in().out.output, first_.data(), first_.bytes(), stream);
+  }
+
+ private:
+  cuda::DeviceBuffer first_;
+  bool done_ = false;
+};
+
+/// Selects honestly, but once: then copies its mask.
+class CopiesItsFirstMask : public KeepsAllOnDevice {
+ public:
+  explicit CopiesItsFirstMask(const cuda::DeviceInputs& inputs)
+      : KeepsAllOnDevice(inputs),
+        first_(mask_bytes()),
+        selecting_(make_method("block_topk", {{"budget", "0.6"}})->on_device(inputs)) {}
+  void select(cuda::Stream stream) override {
+    if (!std::exchange(done_, true)) {
+      selecting_->select(stream);
+      cuda::copy_on_device(first_.data(), in().mask.bits, first_.bytes(), stream);
+    }
+    cuda::copy_on_device(in().mask.bits, first_.data(), first_.bytes(), stream);
+  }
+
+ private:
+  cuda::DeviceBuffer first_;
+  std::unique_ptr<cuda::DeviceMethod> selecting_;
+  bool done_ = false;
+};
+
 /// The method around a bound one.
 template <class Bound>
 class OnDevice : public Method {
@@ -119,6 +159,8 @@ using OtherTiles = OnDevice<SelectsOthersLater>;
 using Future = OnDevice<KeepsTheFuture>;
 using Nan = OnDevice<WritesNan>;
 using Unwritten = OnDevice<WritesHalf>;
+using Replay = OnDevice<CopiesItsFirst>;
+using ReplayMask = OnDevice<CopiesItsFirstMask>;
 
 }  // namespace
 
@@ -129,6 +171,8 @@ SALEBENCH_METHOD(Flaky, "test_cuda_flaky", 1, "never repeats its output");
 SALEBENCH_METHOD(OtherTiles, "test_cuda_other_tiles", 1, "selects other tiles on later calls");
 SALEBENCH_METHOD(Future, "test_cuda_future", 1, "keeps key blocks past the causal end");
 SALEBENCH_METHOD(Nan, "test_cuda_nan", 1, "puts a NaN in the output");
+SALEBENCH_METHOD(Replay, "test_cuda_replay", 1, "computes once and copies what it found");
+SALEBENCH_METHOD(ReplayMask, "test_cuda_replay_mask", 1, "selects once and copies its mask");
 SALEBENCH_METHOD(Unwritten, "test_cuda_unwritten", 1, "writes half of the output");
 
 }  // namespace salebench

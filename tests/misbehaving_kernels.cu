@@ -30,7 +30,33 @@ void add(T* output, std::size_t count, float more, Stream stream) {
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
 }
 
+__global__ void __launch_bounds__(kThreads) sum_kernel(const float4* values, std::size_t count, float* sum) {
+  float mine = 0;
+  for (std::size_t i = blockIdx.x * std::size_t(kThreads) + threadIdx.x; i < count;
+       i += std::size_t(gridDim.x) * kThreads) {
+    const float4 four = values[i];
+    mine += four.x + four.y + four.z + four.w;
+  }
+  if (mine != 0) atomicAdd(sum, mine);
+}
+
 }  // namespace
+
+void read_and_pin(const float* values, std::size_t count, float* sum, Stream stream) {
+  cudaLaunchAttribute pin{};
+  pin.id = cudaLaunchAttributeAccessPolicyWindow;
+  pin.val.accessPolicyWindow.base_ptr = const_cast<float*>(values);
+  pin.val.accessPolicyWindow.num_bytes = count * sizeof(float);
+  pin.val.accessPolicyWindow.hitRatio = 1;
+  pin.val.accessPolicyWindow.hitProp = cudaAccessPropertyPersisting;
+  pin.val.accessPolicyWindow.missProp = cudaAccessPropertyStreaming;
+  cudaLaunchConfig_t config{};
+  config.gridDim = 1024, config.blockDim = kThreads, config.stream = stream;
+  config.attrs = &pin, config.numAttrs = 1;
+  SALEBENCH_CUDA_CHECK(cudaDeviceSetLimit(cudaLimitPersistingL2CacheSize, count * sizeof(float)));
+  SALEBENCH_CUDA_CHECK(
+      cudaLaunchKernelEx(&config, sum_kernel, reinterpret_cast<const float4*>(values), count / 4, sum));
+}
 
 void write_to_bad_pointer(Stream stream) {
   write_kernel<<<1, 1, 0, stream>>>(reinterpret_cast<int*>(64));

@@ -1,4 +1,5 @@
 // Methods that break in every way that a run must survive. Linked only into the test program salebench_misbehaving.
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -6,6 +7,7 @@
 #include <new>
 #include <stdexcept>
 #include <thread>
+#include <vector>
 
 #include "core/registry.h"
 #include "methods/budget.h"
@@ -95,6 +97,49 @@ class Cheat : public KeepsAll {
   }
 };
 
+/// Computes mask and output once and copies them ever after.
+class Replay : public KeepsAll {
+  mutable std::vector<std::uint32_t> mask_;
+  mutable AttentionResult result_{Shape()};
+
+ public:
+  void select_fast(const HostProblem& problem, MaskView mask) const override {
+    std::uint32_t* const bits = mask.row(0, 0);
+    const std::size_t words = std::size_t(mask.heads) * mask.grid.q_blocks() * mask.grid.words();
+    if (mask_.empty()) {
+      select(problem, mask);
+      mask_.assign(bits, bits + words);
+    }
+    std::ranges::copy(mask_, bits);
+  }
+  void attend(const HostProblem& problem, ConstMaskView mask, AttentionView out) const override {
+    if (result_.output.empty()) {
+      result_ = AttentionResult(problem.shape);
+      Method::attend(problem, mask, result_.view());
+    }
+    std::ranges::copy(result_.output, out.output.begin());
+    std::ranges::copy(result_.lse, out.lse.begin());
+  }
+};
+
+/// Chooses by the keys, honestly, but once only: the mask is replayed, the attention over it is not.
+class ReplayMask : public KeepsAll {
+  mutable std::vector<std::uint32_t> mask_;
+
+ public:
+  void select(const HostProblem& problem, MaskView mask) const override {
+    make_method("block_topk", {{"budget", "0.6"}})->select(problem, mask);
+  }
+  void select_fast(const HostProblem& problem, MaskView mask) const override {
+    std::uint32_t* const bits = mask.row(0, 0);
+    if (mask_.empty()) {
+      select(problem, mask);
+      mask_.assign(bits, bits + std::size_t(mask.heads) * mask.grid.q_blocks() * mask.grid.words());
+    }
+    std::ranges::copy(mask_, bits);
+  }
+};
+
 class Future : public KeepsAll {
  public:
   void select(const HostProblem& problem, MaskView mask) const override {
@@ -120,6 +165,8 @@ SALEBENCH_METHOD(Nan, "test_nan", 1, "puts a NaN in the output");
 SALEBENCH_METHOD(Unwritten, "test_unwritten", 1, "writes half of the output");
 SALEBENCH_METHOD(Flaky, "test_flaky", 1, "selects other tiles on every other call");
 SALEBENCH_METHOD(Cheat, "test_cheat", 1, "computes on its first call only");
+SALEBENCH_METHOD(Replay, "test_replay", 1, "computes once and copies what it found");
+SALEBENCH_METHOD(ReplayMask, "test_replay_mask", 1, "selects once and copies its mask");
 SALEBENCH_METHOD(Future, "test_future", 1, "keeps a key block past the causal end");
 SALEBENCH_METHOD(Refuses, "test_unsupported", 1, "supports no problem");
 

@@ -20,6 +20,8 @@ EXPECTED = {  # method: (status, signal, part of the reason)
     "test_oom": ("oom", 0, "memory"),
     "test_flaky": ("incorrect", 0, "other tiles"),
     "test_cheat": ("incorrect", 0, "timed output"),
+    "test_replay": ("incorrect", 0, "after the tensors changed"),
+    "test_replay_mask": ("incorrect", 0, "after the tensors changed"),
     "test_future": ("incorrect", 0, "no row may see"),
     "test_unsupported": ("unsupported", 0, "covers no problem"),
 }

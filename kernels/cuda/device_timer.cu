@@ -29,6 +29,19 @@ __device__ inline std::uint64_t global_nanoseconds() {
   return time;
 }
 
+/// Reads a buffer, so that its lines take the place of all others in L2. Reading leaves clean lines behind: those that
+/// writing would leave must go to memory before the next ones come, at the cost of what is timed. `sum` is never
+/// written.
+__global__ void read_kernel(const uint4* values, std::size_t count, unsigned* sum) {
+  unsigned folded = 0;
+  for (std::size_t i = blockIdx.x * std::size_t(blockDim.x) + threadIdx.x; i < count;
+       i += std::size_t(gridDim.x) * blockDim.x) {
+    const uint4 value = __ldcg(values + i);
+    folded |= value.x | value.y | value.z | value.w;
+  }
+  if (folded != 0) *sum = folded;  // the buffer holds zeros
+}
+
 __global__ void hold_kernel(volatile HoldFlags* flags, std::uint64_t longest_ns) {
   const std::uint64_t start = global_nanoseconds();
   while (!flags->release) {
@@ -99,19 +112,27 @@ struct DeviceTimer::State {
   State(std::size_t phases, bool cold)
       : events(phases + 1),
         flush(cold ? 2 * std::size_t(device_attribute(cudaDevAttrL2CacheSize)) : 0),
-        sms(device_attribute(cudaDevAttrMultiProcessorCount)) {}
+        sms(device_attribute(cudaDevAttrMultiProcessorCount)) {
+    if (cold) fill_bytes(flush.data(), flush.bytes(), 0, nullptr);
+  }
 
   void read_clocks(const PinnedArray<ClockReading>& readings, Stream stream) const {
     read_clocks_kernel<<<sms, 1, 0, stream>>>(readings.data());
     SALEBENCH_CUDA_CHECK(cudaGetLastError());
   }
 
+  /// Lines that a kernel has asked to persist outlive any flush, so they lose that claim first.
   void flush_l2(Stream stream) const {
-    if (flush.bytes() > 0) fill_bytes(flush.data(), flush.bytes(), 0, stream);
+    if (flush.bytes() == 0) return;
+    SALEBENCH_CUDA_CHECK(cudaCtxResetPersistingL2Cache());
+    const auto* const values = static_cast<const uint4*>(flush.data());
+    read_kernel<<<4 * sms, 512, 0, stream>>>(values, flush.bytes() / sizeof(uint4), never_written.data());
+    SALEBENCH_CUDA_CHECK(cudaGetLastError());
   }
 
   std::vector<Event> events;  ///< before each phase and after the last
   DeviceBuffer flush;
+  DeviceVector<unsigned> never_written{1};
   int sms;
   PinnedArray<HoldFlags> flags{1};
   PinnedArray<ClockReading> start{kMaxSms}, end{kMaxSms};

@@ -35,7 +35,8 @@ constexpr double kLongestHold = 0.1;
 /// the device that is current when it is made.
 class DeviceTimer {
  public:
-  /// For samples of up to `phases` phases. `cold` flushes L2 before each sample by writing twice its size.
+  /// For samples of up to `phases` phases. `cold` flushes L2 before each sample by reading twice its size, after what
+  /// kernels made persist there was set free.
   DeviceTimer(std::size_t phases, bool cold);
   DeviceTimer(DeviceTimer&&) noexcept;
   DeviceTimer& operator=(DeviceTimer&&) noexcept;
