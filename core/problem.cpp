@@ -1,8 +1,10 @@
 #include "core/problem.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <stdexcept>
+#include <vector>
 
 namespace salebench {
 
@@ -19,6 +21,16 @@ void Shape::check() const {
   if (q_len > kv_len)
     throw std::invalid_argument(
         fmt::format("q_len {} is more than kv_len {}: queries are the last tokens", q_len, kv_len));
+}
+
+std::string attention_text(const ProblemInfo& p) {
+  std::vector<std::string> parts;
+  if (!p.causal) parts.emplace_back("not causal");
+  if (p.sliding_window > 0) parts.push_back(fmt::format("window {}", p.sliding_window));
+  if (p.first_key > 0) parts.push_back(fmt::format("padding {}", p.first_key));
+  if (p.softcap > 0) parts.push_back(fmt::format("softcap {:g}", p.softcap));
+  if (p.sinks) parts.emplace_back("sinks");
+  return fmt::format("{}", fmt::join(parts, ", "));
 }
 
 }  // namespace salebench

@@ -47,6 +47,10 @@ struct ProblemInfo {
   std::string attributes;  ///< others of the file that change nothing here, JSON; "" for none
 };
 
+/// How the attention of a problem differs from plain causal attention, for people: "window 512, softcap 50"; empty for
+/// plain.
+std::string attention_text(const ProblemInfo& problem);
+
 /// The first key that a row at a token position sees under a sliding window; 0 stands for no window.
 inline int first_key_in_window(int position, int sliding_window) {
   return sliding_window > 0 ? std::max(0, position + 1 - sliding_window) : 0;

@@ -11,6 +11,7 @@
 #include "harness/calibrated_knob.h"
 #include "harness/params_json.h"
 #include "harness/text_table.h"
+#include "results/places.h"
 
 namespace salebench {
 namespace {
@@ -116,13 +117,14 @@ double worst_head(const std::vector<CalibrationRecord>& records, std::size_t who
 /// The rows of whole problems, by problem and target, both in the order in which they first appear.
 std::vector<std::size_t> compared_order(const std::vector<CalibrationRecord>& records) {
   std::vector<std::size_t> order;
-  std::map<std::tuple<std::string, std::string, int>, std::size_t> problems;
+  std::map<std::tuple<std::string, std::string, std::string, int>, std::size_t> problems;
   std::map<std::pair<std::string, double>, std::size_t> targets;
   std::vector<std::pair<std::size_t, std::size_t>> place;
   for (std::size_t i = 0; i < records.size(); ++i) {
     const CalibrationRecord& r = records[i];
-    place.emplace_back(problems.try_emplace({r.dataset, r.problem.id, r.problem.shape.kv_len}, i).first->second,
-                       targets.try_emplace({r.metric, r.target}, i).first->second);
+    place.emplace_back(
+        problems.try_emplace({r.dataset, r.problem.id, r.fingerprint, r.problem.shape.kv_len}, i).first->second,
+        targets.try_emplace({r.metric, r.target}, i).first->second);
     if (r.head < 0) order.push_back(i);
   }
   std::ranges::stable_sort(order, {}, [&](std::size_t i) { return place[i]; });
@@ -135,14 +137,15 @@ std::string calibration_text(const std::vector<CalibrationRecord>& records) {
   std::vector<TextRow> rows = {{"target", "method", "settings", "by", "problem", "len", "knob", "values", "tries",
                                 "density", "recall", "error", "worst", "density'", "recall'", "error'", "worst'",
                                 "status"}};
+  const auto places = place_labels(records), settings = settings_labels(records);
   for (const std::size_t i : compared_order(records)) {
     const CalibrationRecord& r = records[i];
     const bool l1 = r.metric == "l1_per_token";
     const auto fit_error = l1 ? &CalibrationRecord::fit_l1_per_token : &CalibrationRecord::fit_rel_l2;
     const auto held_error = l1 ? &CalibrationRecord::held_out_l1_per_token : &CalibrationRecord::held_out_rel_l2;
     const auto number = [&](double value) { return number_text(value, "{:.4f}"); };
-    rows.push_back({fmt::format("{}={}", r.metric, r.target), r.method, r.settings,
-                    r.search == "bisection" ? r.scope : r.scope + ", " + r.search, r.problem.id,
+    rows.push_back({fmt::format("{}={}", r.metric, r.target), r.method, settings[i],
+                    r.search == "bisection" ? r.scope : r.scope + ", " + r.search, places[i],
                     std::to_string(r.problem.shape.kv_len), r.knob, value_text(records, i),
                     std::to_string(r.evaluations), number(r.fit_density), number(r.fit_recall), number(r.*fit_error),
                     number(worst_head(records, i, fit_error, false)), number(r.held_out_density),

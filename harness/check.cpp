@@ -11,7 +11,6 @@
 
 #include "core/reference.h"
 #include "datasets/dataset.h"
-#include "harness/honoured.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/block_scores.h"
 

@@ -12,8 +12,4 @@ namespace salebench {
 /// shape.
 void require_honoured(const Method& method, const ProblemInfo& problem, const Shape& shape);
 
-/// How the attention of a problem differs from plain causal attention, for people: "window 512, softcap 50"; empty for
-/// plain.
-std::string attention_text(const ProblemInfo& problem);
-
 }  // namespace salebench

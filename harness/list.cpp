@@ -9,7 +9,6 @@
 #include "core/registry.h"
 #include "datasets/dataset.h"
 #include "datasets/truth_cache.h"
-#include "harness/honoured.h"
 #include "harness/provenance.h"
 #include "results/problem_columns.h"
 

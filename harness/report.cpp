@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "core/hdf5.h"
 #include "harness/run_folder.h"
 #include "harness/text_table.h"
+#include "results/places.h"
 
 namespace salebench {
 namespace {
@@ -22,15 +22,29 @@ using Row = TextRow;
 const Row kHeader = {"problem", "len",       "method",   "settings",  "density",  "recall",  "p05",   "rel_l2",
                      "worst",   "select ms", "index ms", "attend ms", "total ms", "speedup", "status"};
 
-Row report_row(const CellRecord& r) {
+/// A row of the table: a cell, or the rounds of one.
+struct Line {
+  CellRecord record;
+  int rounds = 1;
+  std::string place, settings;
+};
+
+std::string status_text(const Line& line) {
+  const CellRecord& r = line.record;
   std::string status = r.status;
   if (!r.reason.empty()) status += ": " + r.reason;
   if (r.status == "ok" && !r.timing_usable) status += " (quick: times unusable)";
+  if (line.rounds > 1) status += fmt::format(" (medians of {} rounds)", line.rounds);
   if (r.status == "ok" && r.timing_usable && !r.converged) status += fmt::format(" (noisy, ±{:.0f}%)", 100 * r.noise);
-  return {r.problem.id + (r.repeat > 1 ? fmt::format(" x{}", r.repeat) : "") + (r.backend == "cuda" ? " cuda" : ""),
+  return status;
+}
+
+Row report_row(const Line& line) {
+  const CellRecord& r = line.record;
+  return {line.place,
           std::to_string(r.problem.shape.kv_len),
           r.method,
-          r.round > 0 ? fmt::format("{}{}round={}", r.settings, r.settings.empty() ? "" : " ", r.round) : r.settings,
+          line.settings,
           number_text(r.density, "{:.4f}"),
           number_text(r.recall_mean, "{:.4f}"),
           number_text(r.recall_p05, "{:.4f}"),
@@ -41,7 +55,7 @@ Row report_row(const CellRecord& r) {
           number_text(r.attend_s, "{:.3g}", 1e3),
           number_text(r.total_s, "{:.3g}", 1e3),
           number_text(r.speedup, "{:.2f}"),
-          status};
+          status_text(line)};
 }
 
 std::string csv(const std::vector<CellRecord>& records) {
@@ -80,31 +94,55 @@ std::string json(const std::vector<CellRecord>& records) {
   return rows.dump(1) + "\n";
 }
 
-/// What is compared with each other: the same problem at the same length on the same backend.
-using ProblemKey = std::tuple<std::string, std::string, std::int64_t, std::int64_t, std::string>;
-ProblemKey problem_of(const CellRecord& r) {
-  return {r.dataset, r.problem.id, r.problem.shape.kv_len, r.repeat, r.backend};
-}
-
 /// What the speedups are over; empty where there are none.
-std::string denominators(const std::vector<CellRecord>& records) {
+std::string denominators(const std::vector<TimedSetting>& settings) {
   std::set<std::string> names;
-  for (const CellRecord& r : records)
+  for (const TimedSetting& setting : settings) {
+    const CellRecord& r = setting.record;
     if (!std::isnan(r.speedup))
       names.insert(r.baseline_kernel.empty() ? r.baseline : fmt::format("{} by {}", r.baseline, r.baseline_kernel));
+  }
   return names.empty() ? "" : fmt::format("\nspeedup: over {}, timed beside each cell\n", fmt::join(names, ", "));
 }
 
-std::vector<CellRecord> fastest_at(const std::vector<CellRecord>& records, double recall) {
-  std::map<std::pair<ProblemKey, std::string>, CellRecord> best;
-  for (const CellRecord& r : records) {
-    if (r.status != "ok" || r.recall_mean < recall || r.role == "oracle") continue;  // an oracle's time means nothing
-    const auto [place, fresh] = best.try_emplace({problem_of(r), r.method}, r);
-    if (!fresh && r.total_s < place->second.total_s) place->second = r;
+/// The settings with usable times, rounds as one, and every other cell as it is.
+std::vector<TimedSetting> settings_and_failures(const std::vector<CellRecord>& records) {
+  std::vector<TimedSetting> all = timed_settings(records);
+  for (std::size_t i = 0; i < records.size(); ++i)
+    if (!has_usable_times(records[i])) all.push_back({i, 1, records[i]});
+  std::ranges::sort(all, {}, &TimedSetting::first);
+  return all;
+}
+
+std::vector<Line> lines_of(const std::vector<CellRecord>& records, const std::vector<TimedSetting>& settings) {
+  const auto places = place_labels(records), labels = settings_labels(records);
+  std::vector<Line> lines;
+  for (const TimedSetting& s : settings) {
+    lines.push_back({s.record, s.rounds, places[s.first], labels[s.first]});
+    const bool one_of_several = s.record.round > 0 && !has_usable_times(s.record);
+    if (one_of_several)
+      lines.back().settings += fmt::format("{}round={}", labels[s.first].empty() ? "" : " ", s.record.round);
   }
-  std::vector<CellRecord> picked;
-  for (auto& [key, record] : best) picked.push_back(std::move(record));
-  return picked;
+  std::ranges::stable_sort(lines, {},
+                           [](const Line& line) { return std::pair(line.place, line.record.problem.shape.kv_len); });
+  return lines;
+}
+
+/// What `--at-recall` could not rank, or why nothing is left to rank; empty if all that reaches the recall is ranked.
+std::string left_out(const std::vector<CellRecord>& records, double recall, bool none_picked) {
+  std::vector<const CellRecord*> rivals;
+  for (const CellRecord& r : records)
+    if (r.status == "ok" && r.role != "oracle" && !std::isnan(r.recall_mean)) rivals.push_back(&r);
+  const auto untimed = std::ranges::count_if(
+      rivals, [&](const CellRecord* r) { return r->recall_mean >= recall && !has_usable_times(*r); });
+  if (untimed > 0)
+    return fmt::format("\nnot ranked: {} cell{} of that recall without usable times, such as those of a --quick run\n",
+                       untimed, untimed == 1 ? "" : "s");
+  if (!none_picked) return "";
+  if (rivals.empty()) return "\nnothing was measured\n";
+  const CellRecord& best = **std::ranges::max_element(rivals, {}, [](const CellRecord* r) { return r->recall_mean; });
+  return fmt::format("\nno cell has a mean recall of {}; the highest is {:.10g}, of {}{}{}\n", recall, best.recall_mean,
+                     best.method, best.settings.empty() ? "" : " ", best.settings);
 }
 
 }  // namespace
@@ -119,14 +157,20 @@ std::vector<CellRecord> load_records(const std::string& path) {
   return folder.records(folder.plan());
 }
 
-std::string format_report(std::vector<CellRecord> records, const std::string& format, double at_recall) {
-  if (at_recall > 0) records = fastest_at(records, at_recall);
-  if (format == "csv") return csv(records);
-  if (format == "json") return json(records);
-  std::ranges::stable_sort(records, {}, problem_of);
+std::string format_report(const std::vector<CellRecord>& records, const std::string& format, double at_recall) {
+  const auto settings = at_recall > 0 ? fastest_at_recall(records, at_recall) : settings_and_failures(records);
+  if (format == "csv" || format == "json") {
+    std::vector<CellRecord> cells = records;
+    if (at_recall > 0) {
+      cells.clear();
+      for (const TimedSetting& setting : settings) cells.push_back(setting.record);
+    }
+    return format == "csv" ? csv(cells) : json(cells);
+  }
   std::vector<Row> rows = {kHeader};
-  for (const CellRecord& r : records) rows.push_back(report_row(r));
-  return aligned_table(rows, {0, 2, 3, kHeader.size() - 1}, format == "md") + denominators(records);
+  for (const Line& line : lines_of(records, settings)) rows.push_back(report_row(line));
+  return aligned_table(rows, {0, 2, 3, kHeader.size() - 1}, format == "md") +
+         (at_recall > 0 ? left_out(records, at_recall, settings.empty()) : "") + denominators(settings);
 }
 
 }  // namespace salebench

@@ -12,7 +12,8 @@ namespace salebench {
 std::vector<CellRecord> load_records(const std::string& path);
 
 /// Formats: table, md, csv, json. at_recall > 0 picks, for each method and problem, the fastest ok cell whose mean
-/// recall reaches it.
-std::string format_report(std::vector<CellRecord> records, const std::string& format, double at_recall);
+/// recall reaches it. Rounds of a cell are one row with the medians of their times, but in csv and json without
+/// at_recall, which give the cells as they are.
+std::string format_report(const std::vector<CellRecord>& records, const std::string& format, double at_recall);
 
 }  // namespace salebench

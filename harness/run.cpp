@@ -17,6 +17,7 @@
 #include "harness/run_folder.h"
 #include "harness/worker.h"
 #include "kernels/cuda/devices.h"
+#include "results/places.h"
 
 namespace salebench {
 namespace {
@@ -138,10 +139,12 @@ std::optional<CellRecord> run_one(const Plan& plan, const PlannedCell& cell, con
 }
 
 void print_failures(const std::vector<CellRecord>& records, const RunFolder& folder) {
-  for (const CellRecord& r : records) {
+  const auto places = place_labels(records);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const CellRecord& r = records[i];
     if (r.status == "ok" || r.status == "unsupported" || r.status == "interrupted") continue;
-    fmt::print(stderr, "{}: {} {} on {} {}: {}\n  log    {}\n  repeat {}\n", r.status, r.method, r.settings,
-               r.problem.id, r.problem.shape.kv_len, r.reason, folder.log_path(r.id), r.repro);
+    fmt::print(stderr, "{}: {} {} on {} {}: {}\n  log    {}\n  repeat {}\n", r.status, r.method, r.settings, places[i],
+               r.problem.shape.kv_len, r.reason, folder.log_path(r.id), r.repro);
   }
 }
 

@@ -16,19 +16,11 @@ import pandas as pd
 
 FORMAT = "salebench.results"
 FORMAT_VERSION = 1
-PLACE = ["dataset", "problem", "kv_len", "repeat", "backend"]  # cells that agree in these compete with each other
+SETUP = ["device", "threads", "cache", "host", "simd"]  # how a cell was measured
+PLACE = ["problem", "kv_len", "repeat", "backend", *SETUP]  # with the values' fingerprint: see place_keys
 
 TIMES = ["select_s", "index_s", "attend_s", "total_s", "total_lo_s", "total_hi_s", "dense_s", "speedup", "speedup_lo",
-         "speedup_hi"]  # fmt: skip
-
-PLOT_STYLE = {
-    "font.family": "sans-serif", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7,
-    "xtick.labelsize": 7, "ytick.labelsize": 7, "lines.linewidth": 1.1, "lines.markersize": 4.5,
-    "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "axes.grid": True, "grid.color": "0.9", "grid.linewidth": 0.5, "legend.frameon": False,
-    "figure.dpi": 130, "figure.constrained_layout.use": True, "savefig.dpi": 300, "pdf.fonttype": 42,
-}  # fmt: skip
-
+         "speedup_hi", "noise"]  # fmt: skip
 
 @dataclass(frozen=True)
 class Run:
@@ -45,14 +37,6 @@ class Run:
     config_yaml: str
     note: str
     provenance: dict
-
-
-@dataclass(frozen=True)
-class Style:
-    """Colour and marker of a method, the same in all plots."""
-
-    color: str
-    marker: str
 
 
 @dataclass(frozen=True)
@@ -112,7 +96,7 @@ def calibration(path: str | Path) -> pd.DataFrame:
 
 def calibration_labels(rows: pd.DataFrame) -> pd.Series:
     """Method and settings, with scope and search where the table has several of them."""
-    labels = (rows.method + " " + rows.settings).str.strip()
+    labels = (rows.method + " " + settings_label(rows)).str.strip()
     for name in ("scope", "search"):
         if rows[name].nunique() > 1:
             labels += " (" + rows[name] + ")"
@@ -146,16 +130,40 @@ def usable(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[(cells.status == "ok") & (cells.timing_usable == 1)]
 
 
+def place_keys(cells: pd.DataFrame) -> list[pd.Series]:
+    """What places differ in, to group by. Cells of one place are of the same values, measured in the same way, and so
+    compete with each other. Values are known by their fingerprint, wherever the capture lies; without, by its path."""
+    values = cells.get("fingerprint", pd.Series("", cells.index)).fillna("")
+    values = values.where(values != "", cells.dataset).rename("values")
+    return [values, *(cells[name] for name in PLACE if name in cells)]
+
+
+def setting_numbers(cells: pd.DataFrame) -> pd.Series:
+    """A number for the rounds of a cell; one that has a round of the same number already is another measurement."""
+    keys = [*place_keys(cells), cells.method, cells.params]
+    rounds = cells.get("round", pd.Series(0, cells.index))
+    again = cells.groupby([*keys, rounds], sort=False, dropna=False).cumcount()
+    return cells.groupby([*keys, again], sort=False, dropna=False).ngroup()
+
+
 def timed(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells with valid times. Rounds of the same cell become one row, with the medians of their times."""
+    """The cells with valid times. Rounds of the same cell become one row with the medians of their times; `rounds` says
+    how many they are. It has converged if all have, and was busy if any was."""
     rows = usable(cells)
-    if "round" not in rows or rows["round"].max() == 0 or rows.empty:
-        return rows
-    same = rows.groupby([*PLACE, "method", "params"], sort=False)
-    first = rows.loc[[index[0] for index in same.groups.values()]].copy()
-    for name in TIMES:
-        first[name] = same[name].transform("median")[first.index]
-    return first.sort_index()
+    same = rows.groupby(setting_numbers(cells)[rows.index], sort=False)
+    merged = {name: same[name].transform("median") for name in TIMES if name in rows}
+    merged |= {name: same[name].transform(how) for name, how in (("converged", "min"), ("busy", "max")) if name in rows}
+    return rows.assign(**merged, rounds=same.cumcount(ascending=False) + 1)[same.cumcount() == 0]
+
+
+def measured(cells: pd.DataFrame) -> pd.DataFrame:
+    """All ok cells, each setting once: as in timed(), or without times where no round has usable ones."""
+    rows, times, setting = ok(cells), timed(cells), setting_numbers(cells)
+    rest = setting[rows.index].drop_duplicates()
+    rest = rest[~rest.isin(setting[times.index])].index
+    merged = rows.loc[times.index.union(rest)].assign(**dict.fromkeys(TIMES, np.nan), rounds=0)
+    merged.loc[times.index, times.columns] = times
+    return merged
 
 
 def failures(cells: pd.DataFrame) -> pd.DataFrame:
@@ -174,31 +182,75 @@ def params(cells: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def param_label(values: pd.Series) -> pd.Series:
+    """Values of a parameter, for people: absolute paths are shortened to what tells them apart."""
+    short = short_paths({value for value in values if isinstance(value, str) and value.startswith("/")})
+    return values.map(lambda value: short.get(value, value))
+
+
+def short_paths(paths: Iterable[str]) -> dict[str, str]:
+    """The shortest end of each path, in whole names, that no other has: llama/capture.h5. Never an absolute path."""
+    names = {path: [name for name in path.split("/") if name not in ("", ".")] for path in paths}
+    def short(path: str) -> str:
+        rest = [other for other in names if other != path]
+        for n in range(1, len(names[path])):
+            if all(names[other][-n:] != names[path][-n:] for other in rest):
+                return "/".join(names[path][-n:])
+        return "/".join(names[path])
+    return {path: short(path) for path in names}
+
+
+def settings_label(cells: pd.DataFrame) -> pd.Series:
+    """The settings of each cell, for people: absolute paths are shortened to what tells them apart."""
+    path = re.compile(r"(?<==)/.*?(?= \w+=|$)")
+    short = short_paths(sorted({found for text in cells.settings for found in path.findall(text)}))
+    return cells.settings.map(lambda text: path.sub(lambda found: short[found[0]], text))
+
+
+def attention_text(cells: pd.DataFrame) -> pd.Series:
+    """How the attention of each cell's problem differs from plain causal attention: "window 512"; empty for plain."""
+    def text(row) -> str:
+        parts = [] if getattr(row, "causal", 1) else ["not causal"]
+        named = {"window": "window", "first_key": "padding", "softcap": "softcap"}
+        parts += [f"{word} {getattr(row, name):g}" for name, word in named.items() if getattr(row, name, 0) > 0]
+        return ", ".join(parts + (["sinks"] if getattr(row, "sinks", 0) else []))
+    return pd.Series([text(row) for row in cells.itertuples()], index=cells.index, dtype=object)
+
+
 def place_label(cells: pd.DataFrame) -> pd.Series:
-    """The problem of each cell, for people; names data set, copies and backend only where needed."""
-    label = cells.problem.astype(str)
-    if cells.dataset.nunique() > 1:
-        label = cells.dataset.map(lambda path: Path(path).stem) + " " + label
-    label = label + cells["repeat"].map(lambda copies: f" ×{copies}" if copies > 1 else "")
-    return label + " " + cells.backend if cells.backend.nunique() > 1 else label
-
-
-def slug(label: str) -> str:
-    """A label as part of a file name."""
-    return re.sub(r"[^\w.-]+", "_", label.replace("×", "x"))
+    """The problem of each cell, for people, different for different places of one length. It names the data set, and
+    how a cell was measured, where the cells differ in it; where all is equal but the values, their fingerprint."""
+    values = place_keys(cells)[0]
+    datasets = cells.dataset.groupby([values, cells.problem]).transform("first")
+    short = short_paths(datasets.unique())
+    label = (datasets.map(short) + " " if len(short) > 1 else "") + cells.problem.astype(str)
+    label = label + attention_text(cells).map(lambda text: f" ({text})" if text else "")
+    if "repeat" in cells:
+        label = label + cells["repeat"].map(lambda copies: f" x{copies}" if copies > 1 else "")
+    if "backend" in cells:
+        label = label + cells.backend.map(lambda backend: " cuda" if backend == "cuda" else "")
+    for name in SETUP:
+        if name in cells and cells[name][cells[name].astype(bool)].nunique() > 1:
+            unit = " threads" if name == "threads" else ""
+            label = label + cells[name].map(lambda value, unit=unit: f" {value}{unit}" if value else "")
+    several = values.groupby([label, cells.kv_len]).transform("nunique") > 1
+    return label.where(~several, (label + " " + cells.get("fingerprint", values).str[:8]).str.strip())
 
 
 def series(cells: pd.DataFrame) -> Iterator[Series]:
-    """Splits cells of one place into lines: methods by name, then oracles. The baseline is left out."""
+    """Splits cells of one place into lines: methods by name, then oracles. The baseline is left out. A line follows the
+    method's knob if that varies, else the numeric parameter with the most values."""
     for (role, method), rows in cells[cells.role != "baseline"].groupby(["role", "method"]):
         columns = params(rows)
         varying = [name for name in columns if columns[name].nunique() > 1]
         numeric = [name for name in varying if pd.api.types.is_numeric_dtype(columns[name])]
-        axis = max(numeric, key=lambda name: columns[name].nunique(), default="")
+        knobs = set(rows.knob) if "knob" in rows else set()
+        axis = max(numeric, key=lambda name: (name in knobs, columns[name].nunique()), default="")
         rest = [name for name in varying if name != axis]
-        for number, (key, group) in enumerate(columns.groupby(rest, dropna=False) if rest else [((), columns)]):
+        texts = pd.DataFrame({name: param_label(columns[name]) for name in rest}, index=rows.index)
+        for number, (key, group) in enumerate(texts.groupby(rest, dropna=False) if rest else [((), columns)]):
             label = " ".join([method, *(f"{name}={value}" for name, value in zip(rest, key))])
-            line = rows.loc[group.index].assign(value=group[axis] if axis else np.nan)
+            line = rows.loc[group.index].assign(value=columns[axis][group.index] if axis else np.nan)
             yield Series(method, role, label, number, axis, line.sort_values("value"))
 
 
@@ -212,25 +264,30 @@ def pareto(frame: pd.DataFrame, x: str, y: str, larger_y: bool = True) -> pd.Ser
 
 
 def at_recall(cells: pd.DataFrame, recall: float) -> pd.DataFrame:
-    """The fastest setting of each method at each place with at least this mean recall; oracles take no part."""
-    rows = timed(cells)
+    """The fastest setting of each method at each place with at least this mean recall; oracles take no part, nor do
+    settings without usable times. `salebench report --at-recall` says the same."""
+    rows = timed(cells).dropna(subset=["total_s"])
     rows = rows[(rows.recall_mean >= recall) & (rows.role != "oracle")]
-    return rows.loc[rows.groupby([*PLACE, "method"]).total_s.idxmin()].sort_values([*PLACE, "total_s"])
+    rows = rows.loc[rows.groupby([*place_keys(rows), rows.method], dropna=False).total_s.idxmin()]
+    order = pd.DataFrame({"label": place_label(cells)[rows.index], "kv_len": rows.kv_len, "total_s": rows.total_s})
+    return rows.loc[order.sort_values(list(order), kind="stable").index]
 
 
-def method_styles(methods: Iterable[str]) -> dict[str, Style]:
-    """A style for each method: fixed for the usual ones, else the next free of a colour-blind-safe palette."""
-    styles = {"dense": Style("#000000", "D"), "oracle_topk": Style("#777777", "x"), "sale": Style("#0072B2", "o"),
-              "block_topk": Style("#D55E00", "s"), "streaming": Style("#009E73", "^")}  # fmt: skip
-    free = ["#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933", "#332288", "#AA4499", "#661100"]
-    markers = "vP<X>pd*h"
-    for i, method in enumerate(sorted(set(methods) - set(styles))):
-        styles[method] = Style(free[i % len(free)], markers[i % len(markers)])
-    return styles
+def busy_remark(cells: pd.DataFrame) -> str:
+    """A sentence for captions where cells with times were measured beside other work; else empty."""
+    rows = usable(cells)
+    busy = (rows.busy == 1).sum() if "busy" in rows else 0
+    return f"{busy} of {len(rows)} timed cells were measured on a busy machine: their times don't compare." * bool(busy)
+
+
+def notes(run: Run) -> str:
+    """The notes that the cells of a run were made with, else that of the run."""
+    given = sorted(set(run.cells.note) - {""}) if "note" in run.cells else []
+    return "; ".join(given) or run.note
 
 
 def environment_line(run: Run) -> str:
-    """CPU or GPU, threads, SIMD, commit and date of a run, for captions."""
+    """CPUs or GPUs, threads, SIMD, commits and date of a run, for captions; all of them where its cells differ."""
     return _environment(run.provenance, run.cells, run.created_utc)
 
 
@@ -243,10 +300,15 @@ def calibration_environment(path: str | Path) -> str:
 
 
 def _environment(provenance: dict, rows: pd.DataFrame, created_utc: str) -> str:
+    def of_cells(name: str, otherwise: str = "") -> str:
+        return " and ".join(sorted(set(rows[name]) - {""})) if name in rows and rows[name].any() else otherwise
     host, program = provenance.get("host", {}), provenance.get("program", {})
     threads = "/".join(str(n) for n in sorted(rows.threads.unique()))
-    parts = [host.get("cpu", "unknown CPU"), f"{threads} CPU threads", host.get("simd", "")]
+    cpu, simd = of_cells("host", host.get("cpu", "unknown CPU")), of_cells("simd", host.get("simd", ""))
+    parts = [cpu, f"{threads} CPU threads", simd]
     if "backend" in rows and (rows.backend == "cuda").any():
-        parts = [d["name"] for d in provenance.get("cuda", {}).get("devices", [])] + parts
-    parts += [f"commit {program['git']}" if "git" in program else "", created_utc[:10]]
+        devices = [d["name"] for d in provenance.get("cuda", {}).get("devices", [])]
+        parts = [of_cells("device", ", ".join(devices)), *parts]
+    commits = of_cells("git_sha", program.get("git", ""))
+    parts += [f"commit {commits}" if commits else "", created_utc[:10]]
     return ", ".join(part for part in parts if part)

@@ -46,10 +46,11 @@ def processes_needed(deviation: float, difference: float = DIFFERENCE) -> int:
 
 def against_itself(run: results.Run) -> pd.DataFrame:
     """One row a cell that was measured in several rounds; times in ms, spreads in % of the median."""
-    cells = results.usable(run.cells)
+    cells = results.usable(run.cells.assign(place=results.place_label(run.cells),
+                                            settings=results.settings_label(run.cells)))
     totals = sample_totals(run.samples)
     rows = []
-    for _, group in cells.groupby([*results.PLACE, "method", "params"], sort=False):
+    for _, group in cells.groupby(results.setting_numbers(cells), sort=False):
         if len(group) < 2:
             continue
         rounds, cycles = ([totals.loc[cell, unit].to_numpy() for cell in group.cell] for unit in ("seconds", "cycles"))
@@ -57,7 +58,7 @@ def against_itself(run: results.Run) -> pd.DataFrame:
         middle, deviation = np.median(medians), relative_deviation(rounds)
         first = group.iloc[0]
         rows.append({
-            "problem": first.problem, "len": first.kv_len, "backend": first.backend, "method": first.method,
+            "problem": first.place, "len": first.kv_len, "method": first.method,
             "settings": first.settings, "rounds": len(rounds), "samples": int(np.median([len(r) for r in rounds])),
             "median ms": 1e3 * middle, "noise %": 100 * group.noise.median(),
             "range %": 100 * (medians.max() - medians.min()) / middle, "deviation %": 100 * deviation,

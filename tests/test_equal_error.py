@@ -75,12 +75,20 @@ def test_calibration_loads(tmp_path):
 
 def test_notebook(tmp_path):
     folder = write(tmp_path / "c", calibration_rows())
-    assert render(folder) == ["equal_error_d_layer1_1024_tokens.png", "equal_error_d_layer2_1024_tokens.png",
-                              "equal_error_heads_rel_l2.png"]  # fmt: skip
+    assert render(folder) == ["equal_error_heads_rel_l2.png", "equal_error_layer1_1024_tokens.png",
+                              "equal_error_layer2_1024_tokens.png"]  # fmt: skip
     text = page(folder)
     assert "10 % error" in text and "sale bits=4" in text and "left out below" not in text
     # sale is at 0.78, the oracle at 0.58, of a head at the smallest target: head factors cancel.
     assert f"{0.78 / 0.58:.2f} ({0.78 / 0.58:.2f})" in text
+
+
+def test_two_captures_of_one_name(tmp_path):
+    rows = calibration_rows()
+    rows.loc[rows.problem == "layer2", ["dataset", "problem"]] = "/x/other/d.h5", "layer1"
+    folder = write(tmp_path / "c", rows)
+    assert render(folder)[1:] == ["equal_error_other_d.h5_layer1_1024_tokens.png",
+                                  "equal_error_samples_d.h5_layer1_1024_tokens.png"]  # fmt: skip
 
 
 def test_notebook_with_values_not_found(tmp_path):

@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "results"))
 import load as results  # noqa: E402
+import plotting  # noqa: E402
 
 TABLES = ("cells", "heads", "samples", "problems")
 
@@ -206,15 +207,17 @@ def test_params_and_series():
 
 
 def test_styles_are_stable_and_distinct():
-    many = results.method_styles(["sale", "xyz", "abc"])
-    assert many["sale"] == results.method_styles(["sale"])["sale"]
+    many = plotting.method_styles(["sale", "xyz", "abc"])
+    assert many["sale"] == plotting.method_styles(["sale"])["sale"]
     assert len(set(many.values())) == len(many)
 
 
-def test_labels():
-    frame = cells_frame(problem=["p", "q"], repeat=[1, 4])
-    assert list(results.place_label(frame)) == ["p", "q ×4"]
-    assert results.slug("q ×4 cuda/0") == "q_x4_cuda_0"
+def test_file_names_of_labels():
+    names = plotting.slugs(["q x4 cuda/0", "p[0]", "p(0)", "p_0_", "p_0_-2", "p[0]"])
+    assert names["q x4 cuda/0"] == "q_x4_cuda_0"
+    assert len(set(names.values())) == 5 and all(name.replace("-", "_").isidentifier() for name in names.values())
+    long = plotting.slugs(["x" * 300 + "a", "x" * 300 + "b"])
+    assert len(set(long.values())) == 2 and max(map(len, long.values())) < 130
 
 
 def test_environment_line(run):
@@ -272,9 +275,9 @@ def copy(run_path, tmp_path) -> Path:
 
 def test_notebooks(run_path, run, tmp_path):
     plots = check_rendered(render(run_path.parent, tmp_path), tmp_path)
-    for place in results.place_label(results.timed(run.cells)).unique():
-        assert f"pareto_{results.slug(place)}.png" in plots
-        assert f"latency_length_{results.slug(place)}.png" in plots
+    for name in plotting.slugs(results.place_label(results.timed(run.cells))).values():
+        assert f"pareto_{name}.png" in plots
+        assert f"latency_length_{name}.png" in plots
     assert {"latency_shares.png", "latency_noise.png"} <= set(plots)
 
 

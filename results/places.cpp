@@ -1,0 +1,220 @@
+#include "results/places.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <regex>
+#include <sstream>
+#include <tuple>
+
+namespace salebench {
+namespace {
+
+constexpr std::size_t kDigits = 8;  // of a fingerprint in a label
+
+/// How a cell was measured.
+constexpr const char* kSetup[] = {"device", "threads", "cache", "host", "simd"};
+
+std::vector<std::string> names_of(const std::string& path) {
+  std::vector<std::string> names;
+  std::istringstream text(path);
+  for (std::string name; std::getline(text, name, '/');)
+    if (!name.empty() && name != ".") names.push_back(name);
+  return names;
+}
+
+bool end_alike(const std::vector<std::string>& a, const std::vector<std::string>& b, std::size_t count) {
+  return a.size() >= count && b.size() >= count &&
+         std::equal(a.end() - std::ptrdiff_t(count), a.end(), b.end() - std::ptrdiff_t(count));
+}
+
+/// The value of a column as text; empty where there is nothing to say or the table has no such column.
+template <class Record>
+std::string text_of(const Record& record, const std::string& name) {
+  for (const Column<Record>& column : columns<Record>()) {
+    if (name != column.name) continue;
+    std::string text;
+    column.visit(record, [&](const auto& value) { text = fmt::format("{}", value); });
+    return text == "0" ? "" : text;
+  }
+  return "";
+}
+
+/// What values are known by: their fingerprint, wherever the capture lies; without, its path.
+template <class Record>
+std::string values_of(const Record& r) {
+  return r.fingerprint.empty() ? r.dataset : r.fingerprint;
+}
+
+/// What cells of one place agree in.
+using PlaceKey = std::vector<std::string>;
+PlaceKey place_of(const CellRecord& r) {
+  PlaceKey key = {values_of(r), r.problem.id, std::to_string(r.problem.shape.kv_len), std::to_string(r.repeat),
+                  r.backend};
+  for (const char* name : kSetup) key.push_back(text_of(r, name));
+  return key;
+}
+
+/// Adds what the records differ in of how they were measured.
+template <class Record>
+void add_setup(const std::vector<Record>& records, std::vector<std::string>& labels) {
+  for (const std::string name : kSetup) {
+    std::vector<std::string> texts;
+    for (const Record& r : records) texts.push_back(text_of(r, name));
+    std::set<std::string> different(texts.begin(), texts.end());
+    different.erase("");
+    if (different.size() < 2) continue;
+    for (std::size_t i = 0; i < texts.size(); ++i)
+      if (!texts[i].empty()) labels[i] += fmt::format(" {}{}", texts[i], name == "threads" ? " threads" : "");
+  }
+}
+
+/// Adds the fingerprint where one label at one length stands for several values.
+template <class Record>
+void add_fingerprints(const std::vector<Record>& records, std::vector<std::string>& labels) {
+  std::map<std::pair<std::string, std::int64_t>, std::set<std::string>> values;
+  for (std::size_t i = 0; i < records.size(); ++i)
+    values[{labels[i], records[i].problem.shape.kv_len}].insert(values_of(records[i]));
+  for (std::size_t i = 0; i < records.size(); ++i)
+    if (values[{labels[i], records[i].problem.shape.kv_len}].size() > 1 && !records[i].fingerprint.empty())
+      labels[i] += fmt::format(" {}", records[i].fingerprint.substr(0, kDigits));
+}
+
+double median(std::vector<double> values) {
+  std::erase_if(values, [](double value) { return std::isnan(value); });
+  if (values.empty()) return kNoValue;
+  std::ranges::sort(values);
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+/// What is the median over rounds.
+constexpr double CellRecord::*kTimes[] = {&CellRecord::select_s,   &CellRecord::index_s,    &CellRecord::attend_s,
+                                          &CellRecord::total_s,    &CellRecord::total_lo_s, &CellRecord::total_hi_s,
+                                          &CellRecord::dense_s,    &CellRecord::speedup,    &CellRecord::speedup_lo,
+                                          &CellRecord::speedup_hi, &CellRecord::noise};
+
+TimedSetting merged(const std::vector<CellRecord>& records, const std::vector<std::size_t>& rounds) {
+  TimedSetting setting{rounds.front(), int(rounds.size()), records[rounds.front()]};
+  for (const auto time : kTimes) {
+    std::vector<double> values;
+    for (const std::size_t i : rounds) values.push_back(records[i].*time);
+    setting.record.*time = median(values);
+  }
+  for (const std::size_t i : rounds)
+    setting.record.converged = std::min(setting.record.converged, records[i].converged),
+    setting.record.busy = std::max(setting.record.busy, records[i].busy);
+  return setting;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> short_paths(const std::set<std::string>& paths) {
+  std::map<std::string, std::string> shortened;
+  for (const std::string& path : paths) {
+    const auto names = names_of(path);
+    const auto is_shared = [&](std::size_t count) {
+      return std::ranges::any_of(
+          paths, [&](const std::string& other) { return other != path && end_alike(names, names_of(other), count); });
+    };
+    std::size_t count = 1;
+    while (count < names.size() && is_shared(count)) ++count;
+    const auto begin = names.end() - std::ptrdiff_t(std::min(count, names.size()));
+    shortened[path] = fmt::format("{}", fmt::join(begin, names.end(), "/"));
+  }
+  return shortened;
+}
+
+template <class Record>
+std::vector<std::string> settings_labels(const std::vector<Record>& records) {
+  static const std::regex path("=(/.*?)(?= \\w+=|$)");
+  const std::sregex_iterator end;
+  std::set<std::string> paths;
+  for (const Record& r : records)
+    for (std::sregex_iterator found(r.settings.begin(), r.settings.end(), path); found != end; ++found)
+      paths.insert((*found)[1]);
+  const auto shortened = short_paths(paths);
+  std::vector<std::string> labels;
+  for (const Record& r : records) {
+    std::string label;
+    auto rest = r.settings.begin();
+    for (std::sregex_iterator found(rest, r.settings.end(), path); found != end; ++found) {
+      label += std::string(rest, (*found)[1].first) + shortened.at((*found)[1]);
+      rest = (*found)[1].second;
+    }
+    labels.push_back(label + std::string(rest, r.settings.end()));
+  }
+  return labels;
+}
+
+template <class Record>
+std::vector<std::string> place_labels(const std::vector<Record>& records) {
+  std::map<std::pair<std::string, std::string>, std::string> datasets;  // the first of each problem's values
+  std::set<std::string> different;
+  for (const Record& r : records)
+    different.insert(datasets.try_emplace({values_of(r), r.problem.id}, r.dataset).first->second);
+  const auto shortened = short_paths(different);
+  std::vector<std::string> labels;
+  for (const Record& r : records) {
+    const std::string& dataset = datasets.at({values_of(r), r.problem.id});
+    const std::string repeat = text_of(r, "repeat");
+    const std::string attention = attention_text(r.problem);
+    labels.push_back(fmt::format("{}{}{}{}{}{}", different.size() > 1 ? shortened.at(dataset) : "",
+                                 different.size() > 1 ? " " : "", r.problem.id,
+                                 attention.empty() ? "" : fmt::format(" ({})", attention),
+                                 repeat.empty() || repeat == "1" ? "" : fmt::format(" x{}", repeat),
+                                 text_of(r, "backend") == "cuda" ? " cuda" : ""));
+  }
+  add_setup(records, labels);
+  add_fingerprints(records, labels);
+  return labels;
+}
+
+template std::vector<std::string> settings_labels(const std::vector<CellRecord>&);
+template std::vector<std::string> settings_labels(const std::vector<CalibrationRecord>&);
+template std::vector<std::string> place_labels(const std::vector<CellRecord>&);
+template std::vector<std::string> place_labels(const std::vector<CalibrationRecord>&);
+
+bool has_usable_times(const CellRecord& record) {
+  return record.status == "ok" && record.timing_usable == 1;
+}
+
+std::vector<TimedSetting> timed_settings(const std::vector<CellRecord>& records) {
+  using SettingKey = std::tuple<PlaceKey, std::string, std::string>;
+  std::map<std::pair<SettingKey, std::int64_t>, int> seen;    // by round
+  std::map<std::pair<SettingKey, int>, std::size_t> numbers;  // a round that comes again is another measurement
+  std::vector<std::vector<std::size_t>> rounds;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const CellRecord& r = records[i];
+    const SettingKey key = {place_of(r), r.method, r.params};
+    const int again = seen[{key, r.round}]++;
+    if (!has_usable_times(r)) continue;
+    const auto [place, fresh] = numbers.try_emplace({key, again}, rounds.size());
+    if (fresh) rounds.emplace_back();
+    rounds[place->second].push_back(i);
+  }
+  std::vector<TimedSetting> settings;
+  for (const auto& same : rounds) settings.push_back(merged(records, same));
+  return settings;
+}
+
+std::vector<TimedSetting> fastest_at_recall(const std::vector<CellRecord>& records, double recall) {
+  std::map<std::pair<PlaceKey, std::string>, TimedSetting> best;
+  for (const TimedSetting& setting : timed_settings(records)) {
+    const CellRecord& r = setting.record;
+    if (!(r.recall_mean >= recall) || r.role == "oracle" || std::isnan(r.total_s)) continue;
+    const auto [place, fresh] = best.try_emplace({place_of(r), r.method}, setting);
+    if (!fresh && r.total_s < place->second.record.total_s) place->second = setting;
+  }
+  std::vector<TimedSetting> picked;
+  for (auto& [key, setting] : best) picked.push_back(std::move(setting));
+  const auto labels = place_labels(records);
+  std::ranges::sort(picked, {}, [&](const TimedSetting& s) {
+    return std::tuple(labels[s.first], s.record.problem.shape.kv_len, s.record.total_s, s.first);
+  });
+  return picked;
+}
+
+}  // namespace salebench

@@ -1,0 +1,43 @@
+// Which cells compete with each other, what people call them, and the figures that a comparison uses. load.py says the
+// same of a run.h5; tests/cases/same_figures.json holds both.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "results/schema.h"
+
+namespace salebench {
+
+/// The shortest end of each path, in whole names, that no other has: llama/capture.h5. Never an absolute path.
+std::map<std::string, std::string> short_paths(const std::set<std::string>& paths);
+
+/// The settings of each record, in order, with absolute paths shortened to what tells them apart.
+template <class Record>
+std::vector<std::string> settings_labels(const std::vector<Record>& records);
+
+/// The problem of each record, in order, different for different places of one length. It names the data set, and how a
+/// cell was measured, where the records differ in it; where all is equal but the values, their fingerprint.
+template <class Record>
+std::vector<std::string> place_labels(const std::vector<Record>& records);
+
+/// A setting at a place.
+struct TimedSetting {
+  std::size_t first = 0;  ///< of the records that it comes from, the place in their list
+  int rounds = 0;         ///< how many they are
+  CellRecord record;      ///< the first, with the medians of the times; converged if all are
+};
+
+/// Whether a record's times mean something.
+bool has_usable_times(const CellRecord& record);
+
+/// The settings with usable times, in order. Rounds of the same cell become one.
+std::vector<TimedSetting> timed_settings(const std::vector<CellRecord>& records);
+
+/// The fastest setting of each method at each place with at least this mean recall, by label, length and time. Oracles
+/// take no part: their times mean nothing.
+std::vector<TimedSetting> fastest_at_recall(const std::vector<CellRecord>& records, double recall);
+
+}  // namespace salebench
