@@ -1,6 +1,7 @@
 #include "datasets/mask_file.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -12,11 +13,18 @@
 namespace salebench {
 namespace {
 
-/// The group that holds the mask wanted.
-std::string pick(const std::vector<std::string>& names, const std::string& name, const std::string& path) {
-  if (std::ranges::find(names, name) != names.end()) return name;
-  if (names.size() == 1) return names.front();
-  throw DataError(fmt::format("{} has no mask '{}'{}", path, name, did_you_mean(name, names)));
+constexpr std::size_t kNamesTold = 10;
+
+/// Throws an error that says what there is instead, unless the file has a mask of this name.
+void check_name(const std::vector<std::string>& names, const std::string& name, const std::string& path) {
+  if (std::ranges::find(names, name) != names.end()) return;
+  if (names.empty()) throw DataError(fmt::format("{} holds no masks", path));
+  const std::vector<std::string> told(names.begin(), names.begin() + std::min(names.size(), kNamesTold));
+  throw DataError(
+      fmt::format("{} has no mask '{}'{}; it has '{}'{}: name masks after their problems, or choose one with "
+                  "mask: NAME",
+                  path, name, names.size() > kNamesTold ? did_you_mean(name, names) : "", fmt::join(told, "', '"),
+                  names.size() > told.size() ? fmt::format(" and {} more", names.size() - told.size()) : ""));
 }
 
 StoredMask read_group(const h5::Group& group) {
@@ -41,13 +49,16 @@ StoredMask read_group(const h5::Group& group) {
 
 StoredMask read_npz(const std::string& path, const std::string& name, BlockSize block) {
   const auto file = open_tensor_file(path);
-  const std::string picked = pick(file->names(), name, path);
-  const auto index = std::size_t(std::ranges::find(file->names(), picked) - file->names().begin());
+  check_name(file->names(), name, path);
+  const auto index = std::size_t(std::ranges::find(file->names(), name) - file->names().begin());
   const TensorInfo info = file->info(index);
   if (info.type != ElementType::kBool || info.shape.size() != 3)
-    throw DataError(fmt::format("{}: '{}' is not a boolean array [heads, q_blocks, k_blocks]", path, picked));
+    throw DataError(fmt::format(
+        "{}: '{}' is not a boolean array [heads, q_blocks, k_blocks]; datasets/masks.py also takes integers "
+        "0 and 1",
+        path, name));
   for (const std::uint64_t size : info.shape)
-    if (size < 1 || size > 1 << 30) throw DataError(fmt::format("{}: '{}' has a side of {}", path, picked, size));
+    if (size < 1 || size > 1 << 30) throw DataError(fmt::format("{}: '{}' has a side of {}", path, name, size));
   StoredMask mask;
   mask.block = block;
   mask.heads = int(info.shape[0]), mask.q_blocks = int(info.shape[1]), mask.k_blocks = int(info.shape[2]);
@@ -70,7 +81,8 @@ StoredMask read_mask(const std::string& path, const std::string& name, BlockSize
   try {
     const h5::File file = h5::File::open(path);
     const h5::Group masks = file.root().open_group("masks");
-    return read_group(masks.open_group(pick(masks.children(), name, path)));
+    check_name(masks.children(), name, path);
+    return read_group(masks.open_group(name));
   } catch (const h5::Error& error) {
     throw DataError(error.what());
   }

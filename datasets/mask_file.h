@@ -20,8 +20,7 @@ struct StoredMask {
 };
 
 /// Reads /masks/<name>/bits of an HDF5 file, or the boolean array `name` [heads, q_blocks, k_blocks] of a .npz, whose
-/// tiles are of size `block`. Of several masks the one called `name` is taken; a single one always. Throws DataError,
-/// naming those there are.
+/// tiles are of size `block`. Throws DataError, naming the masks that the file has, if there is none of this name.
 StoredMask read_mask(const std::string& path, const std::string& name, BlockSize block);
 
 /// 16 hex digits that identify the content of a file. Throws DataError if it can't be read.

@@ -16,12 +16,12 @@ class External : public Method {
 
  public:
   Params params() override {
-    return {
-        {"masks", "masks of `save: [masks]` or datasets/masks.py (.h5), or boolean arrays (.npz)", FreeText::path,
-         &masks_},
-        {"mask", "name of the mask in the file (default: the problem's id, or the only one)", FreeText::name, &mask_},
-        {"block_q", "query rows of a tile in a .npz; an .h5 says it itself", 1, 1 << 20, &block_q_},
-        {"block_k", "keys of a tile in a .npz; an .h5 says it itself", 1, 1 << 20, &block_k_}};
+    return {{"masks", "masks of `save: [masks]` or datasets/masks.py (.h5), or boolean arrays (.npz)", FreeText::path,
+             &masks_},
+            {"mask", "name of the mask in the file, for every problem (default: each problem's id)", FreeText::name,
+             &mask_},
+            {"block_q", "query rows of a tile in a .npz; an .h5 says it itself", 1, 1 << 20, &block_q_},
+            {"block_k", "keys of a tile in a .npz; an .h5 says it itself", 1, 1 << 20, &block_k_}};
   }
   About about() const override { return {"a file", "none", "the tiles that the file keeps", ""}; }
   BlockSize block() const override { return stored_.block; }
@@ -59,6 +59,6 @@ class External : public Method {
   BoundMethod on_device(const cuda::DeviceInputs& in) const override { return host_mask_on_device(*this, in); }
 };
 
-SALEBENCH_METHOD(External, "external", 1, "a mask from a file, scored and timed without a selection");
+SALEBENCH_METHOD(External, "external", 2, "a mask from a file, scored and timed without a selection");
 
 }  // namespace salebench

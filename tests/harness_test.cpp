@@ -157,7 +157,7 @@ TEST(Measure, AWrongSampleEndsTheTiming) {
 CellRecord record(const char* method, double recall, double total, const char* status = "ok") {
   CellRecord r;
   r.method = method, r.recall_mean = recall, r.total_s = total, r.status = status, r.problem.id = "p";
-  r.timing_usable = 1;
+  r.timing_usable = 1, r.converged = 1;
   return r;
 }
 

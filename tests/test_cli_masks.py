@@ -3,11 +3,13 @@
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 
-from cli_helpers import ACCURACY, Box, problem
+from cli_helpers import ACCURACY, Box, cases, problem
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "datasets"))
 from masks import write_masks  # noqa: E402
@@ -42,15 +44,15 @@ def test_token_mask_of_a_window_equals_streaming(box, q_len):
 def test_block_mask_gives_back_what_a_method_selected(box):
     box.capture(p=problem(kv_len=1400))
     saved = box.sweep(box.config({"sale": {"threshold": 0.01}}, save=["masks"]), out="saved")[0]
-    again = box.sweep(box.config({"external": {"masks": "saved/run.h5"}}), out="again")[0]
-    named = box.sweep(box.config({"external": {"masks": "saved/run.h5", "mask": saved["id"]}}), out="named")[0]
-    for row in (again, named):
-        assert {name: row[name] for name in ACCURACY} == {name: saved[name] for name in ACCURACY}
+    again = box.sweep(box.config({"external": {"masks": "saved/run.h5", "mask": saved["id"]}}), out="again")[0]
+    assert {name: again[name] for name in ACCURACY} == {name: saved[name] for name in ACCURACY}
+    unnamed = box.sweep(box.config({"external": {"masks": "saved/run.h5"}}), out="unnamed", code=1)[0]
+    assert "no mask 'p'" in unnamed["reason"] and saved["id"] in unnamed["reason"]
 
 
 def test_windows_of_saved_masks_are_kept(box):
     saved = box.sweep(box.config({"streaming": {"sink": 3, "local": 50}}, save=["masks"]), out="saved")[0]
-    again = box.sweep(box.config({"external": {"masks": "saved/run.h5"}}), out="again")[0]
+    again = box.sweep(box.config({"external": {"masks": "saved/run.h5", "mask": saved["id"]}}), out="again")[0]
     assert {name: again[name] for name in ACCURACY} == {name: saved[name] for name in ACCURACY}
 
 
@@ -97,7 +99,90 @@ def test_masks_that_do_not_fit(box):
     assert box.sweep(box.config({"external": {}}), out="none", code=4)[0]["status"] == "unsupported"
 
 
-def test_write_masks_refuses_what_is_no_mask(tmp_path):
-    for bad in (np.ones((2, 5, 5)), np.ones((5, 5), bool)):
-        with pytest.raises(ValueError, match="not bool"):
-            write_masks(tmp_path / "bad.h5", {"p": bad}, block=(64, 64))
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_the_only_mask_of_a_file_is_not_taken_for_another_problem(box, kind):
+    box.capture(layer03=problem(seed=3), layer17=problem(seed=17))
+    kept = np.tri(5, dtype=bool)[None].repeat(2, 0)
+    if kind == "npz":
+        np.savez(box.path("masks.npz"), layer03=kept)
+    else:
+        write_masks(box.path("masks.h5"), {"layer03": kept}, block=(64, 64))
+    rows = box.sweep(box.config({"external": {"masks": f"masks.{kind}"}}), code=1)
+    assert [row["status"] for row in rows] == ["ok", "error"]
+    assert "no mask 'layer17'" in rows[1]["reason"] and "'layer03'" in rows[1]["reason"]
+    assert "mask: NAME" in rows[1]["reason"]
+    rows = box.sweep(box.config({"external": {"masks": f"masks.{kind}", "mask": "layer03"}}), out="named")
+    assert [row["status"] for row in rows] == ["ok", "ok"] and all("mask=layer03" in row["settings"] for row in rows)
+
+
+GOOD = np.tri(5, dtype=bool)[None].repeat(2, 0)
+REFUSED = {
+    "floats": ({"p": np.ones((2, 5, 5))}, (64, 64), "float64, not bool"),
+    "other integers": ({"p": 2 * GOOD.astype(int)}, (64, 64), "other values than 0 and 1"),
+    "two axes": ({"p": np.ones((5, 5), bool)}, (64, 64), r"\[5, 5\], not \[heads"),
+    "no tiles": ({"p": np.ones((2, 0, 5), bool)}, (64, 64), r"\[2, 0, 5\], not"),
+    "the second of two": ({"a": GOOD, "p": np.ones((5, 5), bool)}, (64, 64), "mask p"),
+    "no block": ({"p": GOOD}, None, "block="),
+    "a block of nothing": ({"p": GOOD}, (0, 64), "block="),
+    "a path for a name": ({"a/b": GOOD}, (64, 64), "no name of a mask"),
+    "no masks": ({}, (64, 64), "no mask"),
+}
+
+
+@pytest.mark.parametrize("masks, block, says", cases(REFUSED))
+def test_a_refused_mask_leaves_the_older_file_alone(tmp_path, masks, block, says):
+    path = tmp_path / "masks.h5"
+    write_masks(path, {"p": GOOD}, block=(64, 64))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=says):
+        write_masks(path, masks, block=block)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def stored(path, name="p"):
+    with h5py.File(path) as file:
+        bits = file[f"masks/{name}/bits"]
+        return bits[:], {key: int(value) for key, value in bits.attrs.items()}
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.int64])
+def test_integers_0_and_1_are_the_same_mask(tmp_path, kind):
+    for name, mask in {"bool": GOOD, "integer": GOOD.astype(kind)}.items():
+        write_masks(tmp_path / f"{name}.h5", {"p": mask}, block=(64, 32))
+    (bits, attributes), (expected, same) = stored(tmp_path / "integer.h5"), stored(tmp_path / "bool.h5")
+    assert np.array_equal(bits, expected) and attributes == same
+
+
+def block_mask(partial, full, block=(128, 64), length=None):
+    """What FlexAttention's BlockMask holds of tiles [batch, heads, q_blocks, k_blocks]; lists are filled up with junk."""
+    def listed(tiles):
+        order = np.argsort(~tiles, axis=-1, kind="stable").astype(np.int32)
+        return tiles.sum(-1).astype(np.int32), order
+    (count, indices), (full_count, full_indices) = listed(partial), listed(full if full is not None else partial)
+    return SimpleNamespace(BLOCK_SIZE=block, seq_lengths=length or (0, block[1] * partial.shape[-1]),
+                           kv_num_blocks=count, kv_indices=indices,
+                           full_kv_num_blocks=None if full is None else full_count,
+                           full_kv_indices=None if full is None else full_indices)  # fmt: skip
+
+
+def test_block_masks_of_flex_attention(tmp_path):
+    rng = np.random.default_rng(5)
+    tiles = rng.integers(0, 3, (1, 2, 40, 70))
+    path = tmp_path / "masks.h5"
+    write_masks(path, {"p": block_mask(tiles == 1, tiles == 2)})
+    write_masks(tmp_path / "plain.h5", {"p": tiles[0] > 0}, block=(128, 64))
+    (bits, attributes), (expected, same) = stored(path), stored(tmp_path / "plain.h5")
+    assert np.array_equal(bits, expected) and attributes == same == {"block_q": 128, "block_k": 64, "k_blocks": 70}
+    write_masks(path, {"p": block_mask(tiles == 1, None)}, block=(128, 64))
+    write_masks(tmp_path / "plain.h5", {"p": tiles[0] == 1}, block=(128, 64))
+    assert np.array_equal(stored(path)[0], stored(tmp_path / "plain.h5")[0])
+    write_masks(path, {"p": block_mask(tiles[:, :1] == 1, None)}, heads=3)
+    assert np.array_equal(stored(path)[0], stored(tmp_path / "plain.h5")[0][[0, 0, 0]])
+    with pytest.raises(ValueError, match="leave block out"):
+        write_masks(path, {"p": block_mask(tiles == 1, None)}, block=(64, 64))
+    with pytest.raises(ValueError, match="batch of 2"):
+        write_masks(path, {"p": block_mask(np.ones((2, 1, 4, 4), bool), None)})
+    with pytest.raises(ValueError, match="2 heads, not 1 or 4"):
+        write_masks(path, {"p": block_mask(tiles == 1, None)}, heads=4)
+    with pytest.raises(ValueError, match="key blocks that it does not have"):
+        write_masks(path, {"p": block_mask(np.ones((1, 1, 4, 4), bool), None, length=(512, 128))})
