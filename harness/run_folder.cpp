@@ -92,6 +92,7 @@ std::vector<CellRecord> RunFolder::records(const Plan& plan) const {
   for (const PlannedCell& cell : plan.cells) {
     if (const auto found = done.find(cell.id); found != done.end()) {
       records.push_back(found->second);
+      records.back().dataset = cell.dataset;  // which may have moved since: the id is of its values
     } else {
       records.push_back(planned_record(plan, cell));
       records.back().status = status_name(Status::interrupted);

@@ -29,7 +29,7 @@ class Results : public testing::Test {
 CellResult example(const std::string& id) {
   CellResult r;
   r.cell.id = id, r.cell.method = "sale", r.cell.status = "ok", r.cell.reason = "päper, \"quoted\"\n";
-  r.cell.problem.shape.q_len = 100, r.cell.recall_mean = 0.99;
+  r.cell.problem.shape.q_len = 100, r.cell.recall_mean = 0.99, r.cell.dataset = "a.h5";
   r.heads.resize(2);
   r.heads[1].head = 1, r.heads[1].density = 0.5;
   r.samples = {{0, 0, "select", 0.25}, {0, 0, "attend", 0.5}};

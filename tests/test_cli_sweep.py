@@ -248,3 +248,16 @@ def test_dry_run(box):
     assert not box.cache.exists() and not box.path("runs").exists() and process.stderr == ""
     listed = {line.split()[1] for line in lines[:-1]}
     assert len(listed) == 200
+
+
+def test_a_capture_that_moved_between_two_halves_of_a_run_is_one_place(box):
+    box.path("old").mkdir()
+    box.capture("old/capture.h5", p=problem())
+    config = box.config({"dense": {}, "streaming": {}}, [{"path": "capture.h5", "lengths": [128, 256]}], "old/config.yaml")
+    box.sweep(config, "--only", "* 128")
+    box.path("old").rename(box.path("new"))
+    rows = box.sweep("new/config.yaml", "--resume")
+    assert [row["status"] for row in rows] == ["ok"] * 4
+    assert {row["dataset"] for row in rows} == {row["path"] for row in box.rows(table="problems")}
+    assert {row["dataset"] for row in rows} == {str(box.path("new/capture.h5"))}
+    assert {line.split()[0] for line in box.run("report", "out").stdout.splitlines()[2:6]} == {"p"}
