@@ -1,15 +1,17 @@
-"""What the notebooks draw, on runs made up here."""
+"""What the notebooks draw and scripts/lengths prints, on runs made up here."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
-from test_results import cells_frame, check_rendered, render
+from test_results import ROOT, cells_frame, check_rendered, render
 
 import load as results
 import plotting
@@ -98,3 +100,17 @@ def test_lines_are_told_apart_without_absolute_paths():
     styles = [plotting.dashes(number) for number in range(5)]
     assert all(a != b for a, b in itertools.combinations(styles, 2))
     assert np.isnan([line.rows.value.iloc[0] for line in results.series(frame)]).all()
+
+
+def test_lengths_tells_captures_apart_and_finds_them_in_a_run_made_elsewhere(tmp_path):
+    rows = [cell(i, f"/data/{model}/capture.h5", "sale", {"bits": 4}, cost, kv_len=length, fingerprint=f"{model}{length}")
+            for i, (model, length, cost) in enumerate([("qwen", 64, 0.5), ("llama", 64, 2.0), ("llama", 128, 0.5)])]
+    write_run(tmp_path / "run", rows)
+    moved = [row | {"dataset": row["dataset"].replace("/data", "/mnt"), "total_s": 2 * row["total_s"]} for row in rows[::-1]]
+    write_run(tmp_path / "other", moved)
+    command = [sys.executable, str(ROOT / "scripts" / "lengths"), str(tmp_path / "run"), str(tmp_path / "other")]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    llama, qwen = text.split("\n\n")[1:]
+    assert llama.startswith("llama/capture.h5 p: sale bits=4\n") and "break-even length: 91" in llama
+    assert qwen.startswith("qwen/capture.h5 p: sale bits=4\n") and "break-even length: below 64" in qwen
+    assert [line.split()[-1] for line in (llama + "\n" + qwen).splitlines() if line.strip()[:1].isdigit()] == ["0.50"] * 3

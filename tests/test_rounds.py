@@ -46,6 +46,13 @@ def test_rounds_that_agree_and_rounds_that_do_not():
     assert rounds.against_itself(rounds_run([[1.0, 2.0]])).empty
 
 
+def test_rounds_of_two_captures_of_one_name_stay_apart():
+    run = rounds_run([[1.0, 1.0], [9.0, 9.0], [1.0, 1.0], [9.0, 9.0]])
+    run.cells[["dataset", "round"]] = [["/x/a/c.h5", 0], ["/x/b/c.h5", 0], ["/x/a/c.h5", 1], ["/x/b/c.h5", 1]]
+    table = rounds.against_itself(run)
+    assert list(table.problem) == ["a/c.h5 p", "b/c.h5 p"] and list(table["range %"]) == [0, 0]
+
+
 def test_processes_needed():
     assert rounds.processes_needed(0.01, 0.01) == 8  # 2 * 1.96^2 = 7.7
     assert rounds.processes_needed(0, 0.01) == 1
