@@ -236,7 +236,7 @@ ExitCode run_calibration(const CalibrateOptions& options) {
   catch_interrupts();
   const std::vector<CalibrateConfig> configs = read_calibrate_configs(options.config, options.overrides);
   const CalibrateConfig& config = configs.front();
-  omp_set_num_threads(config.sweep.threads > 0 ? config.sweep.threads : omp_get_num_procs());
+  omp_set_num_threads(threads_of(config.sweep));
   const std::vector<MethodSetting> settings = expand_settings(config.sweep);
   const std::vector<CheckedView> fitted = single_views(config.sweep.datasets), held_out = single_views(config.held_out);
   std::vector<GroupPlan> groups;

@@ -4,14 +4,16 @@
 #include <omp.h>
 #include <sys/resource.h>
 
-#include <chrono>
 #include <new>
 
 #include "core/registry.h"
+#include "harness/calibrated_knob.h"
 #include "harness/cell_backends.h"
 #include "harness/cell_work.h"
+#include "harness/machine_load.h"
 #include "harness/params_json.h"
 #include "harness/provenance.h"
+#include "kernels/cpu/simd.h"
 #include "kernels/cuda/device_error.h"
 
 namespace salebench {
@@ -39,18 +41,22 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   c.problem = without_texts(*cell.problem), c.problem.shape = cell.shape;
   c.repeat = cell.view.repeat, c.backend = cell.backend, c.round = cell.round, c.cache = plan.sweep.measure.cache;
   c.baseline = plan.sweep.measure.baseline;
-  c.threads = plan.sweep.threads > 0 ? plan.sweep.threads : omp_get_num_procs();
-  c.git_sha = git_revision();
+  c.threads = threads_of(plan.sweep);
+  c.git_sha = git_revision(), c.host = cpu_model(), c.simd = cpu::simd_name(), c.note = plan.note;
+  const auto method = make_method(cell.method, cell.params);
+  const Params params = method->params();
+  if (const Param* knob = knob_param(params)) c.knob = knob->name();
   c.repro = fmt::format("salebench run {} --only '{}' --in-process{}", plan.sweep.path, cell.id,
                         plan.quick ? " --quick" : "");
   return c;
 }
 
 CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& cache) {
-  const auto start = std::chrono::steady_clock::now();
-  omp_set_num_threads(plan.sweep.threads > 0 ? plan.sweep.threads : omp_get_num_procs());
+  const LoadWatch watch;
+  omp_set_num_threads(threads_of(plan.sweep));
   CellResult result;
   result.cell = planned_record(plan, cell);
+  result.cell.load = load_average();
   result.cell.status = status_name(Status::ok);
   try {
     if (!cell.unsupported.empty()) throw Unsupported(cell.unsupported);
@@ -72,7 +78,9 @@ CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache&
     fail(result, Status::error, "threw something that is not a std::exception");
   }
   result.cell.bytes_peak = peak_bytes();
-  result.cell.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.cell.wall_s = watch.seconds();
+  result.cell.other_cores = watch.other_cores();
+  result.cell.busy = is_busy(result.cell.other_cores, omp_get_max_threads());
   result.cell.finished_utc = utc_now();
   return result;
 }

@@ -1,6 +1,7 @@
 #include "harness/config.h"
 
 #include <fmt/format.h>
+#include <omp.h>
 
 #include <filesystem>
 
@@ -173,6 +174,10 @@ SweepConfig read_config(const std::string& path, const std::vector<std::string>&
                   "that measures what it found");
   root.done();
   return sweep;
+}
+
+int threads_of(const SweepConfig& sweep) {
+  return sweep.threads > 0 ? sweep.threads : omp_get_num_procs();
 }
 
 }  // namespace salebench

@@ -66,6 +66,9 @@ SweepConfig read_sweep(const YamlDocument& document, YamlMap& root);
 
 /// Reads and checks a config with `key=value` overrides. Throws UsageError with file, line, column, and the nearest
 /// right name for a wrong one.
+/// Threads that a cell's kernels use.
+int threads_of(const SweepConfig& sweep);
+
 SweepConfig read_config(const std::string& path, const std::vector<std::string>& overrides);
 
 }  // namespace salebench

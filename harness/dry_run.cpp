@@ -46,7 +46,7 @@ double estimate_seconds(const PlannedCell& cell, const MeasureConfig& m, bool qu
 }  // namespace
 
 void print_dry_run(const Plan& plan) {
-  omp_set_num_threads(plan.sweep.threads > 0 ? plan.sweep.threads : omp_get_num_procs());
+  omp_set_num_threads(threads_of(plan.sweep));
   const double flops = probe_flops();
   double seconds = 0;
   int skipped = 0;

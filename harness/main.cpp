@@ -18,6 +18,7 @@
 #include "harness/errors.h"
 #include "harness/import_verb.h"
 #include "harness/list.h"
+#include "harness/machine_load.h"
 #include "harness/report.h"
 #include "harness/run.h"
 #include "harness/run_folder.h"
@@ -187,5 +188,6 @@ int main_checked(int argc, char** argv) {
 }  // namespace salebench
 
 int main(int argc, char** argv) {
+  salebench::wait_passively(argv);
   return salebench::main_checked(argc, argv);
 }

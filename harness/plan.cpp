@@ -120,7 +120,7 @@ const PlannedCell& Plan::cell(const std::string& id) const {
 }
 
 Plan make_plan(SweepConfig sweep, bool quick) {
-  Plan plan{std::move(sweep), quick, {}};
+  Plan plan{std::move(sweep), quick, {}, {}};
   std::set<std::string> seen;
   const std::vector<CheckedView> views = check_datasets(plan.sweep.datasets);
   for (int round = 0; round < plan.sweep.measure.rounds; ++round)

@@ -40,6 +40,7 @@ struct PlannedCell {
 struct Plan {
   SweepConfig sweep;
   bool quick = false;  ///< every cell once; its time is marked unusable
+  std::string note;    ///< what --note said, for the cells that are measured now
   std::vector<PlannedCell> cells;
 
   const PlannedCell& cell(const std::string& id) const;  ///< throws UsageError

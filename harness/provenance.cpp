@@ -38,7 +38,7 @@ nlohmann::json host_json() {
   getloadavg(load, 3);
   return {{"hostname", name.nodename},
           {"os", fmt::format("{} {} {}", name.sysname, name.release, name.machine)},
-          {"cpu", proc_value("/proc/cpuinfo", "model name")},
+          {"cpu", cpu_model()},
           {"cores", sysconf(_SC_NPROCESSORS_ONLN)},
           {"memory", proc_value("/proc/meminfo", "MemTotal")},
           {"simd", cpu::simd_name()},
@@ -84,6 +84,10 @@ nlohmann::json cuda_json() {
 
 std::string utc_now() {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+}
+
+std::string cpu_model() {
+  return proc_value("/proc/cpuinfo", "model name");
 }
 
 std::string provenance_json() {

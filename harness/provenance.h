@@ -11,6 +11,9 @@ std::string git_revision();
 /// "2026-11-24T08:00:00Z"
 std::string utc_now();
 
+/// Model name of the CPU.
+std::string cpu_model();
+
 /// JSON object: program (version, commit, compiler, flags, libraries), host (name, CPU, cores, memory, OS, load, SIMD),
 /// cuda (devices, or why there are none).
 std::string provenance_json();

@@ -27,6 +27,7 @@ struct Line {
   CellRecord record;
   int rounds = 1;
   std::string place, settings;
+  bool notes_differ = false;
 };
 
 std::string status_text(const Line& line) {
@@ -34,6 +35,8 @@ std::string status_text(const Line& line) {
   std::string status = r.status;
   if (!r.reason.empty()) status += ": " + r.reason;
   if (r.status == "ok" && !r.timing_usable) status += " (quick: times unusable)";
+  if (r.busy) status += " (busy machine: times not usable)";
+  if (line.notes_differ && !r.note.empty()) status += fmt::format(" [{}]", r.note);
   if (line.rounds > 1) status += fmt::format(" (medians of {} rounds)", line.rounds);
   if (r.status == "ok" && r.timing_usable && !r.converged) status += fmt::format(" (noisy, ±{:.0f}%)", 100 * r.noise);
   return status;
@@ -116,9 +119,11 @@ std::vector<TimedSetting> settings_and_failures(const std::vector<CellRecord>& r
 
 std::vector<Line> lines_of(const std::vector<CellRecord>& records, const std::vector<TimedSetting>& settings) {
   const auto places = place_labels(records), labels = settings_labels(records);
+  const bool notes_differ =
+      std::ranges::any_of(records, [&](const CellRecord& r) { return r.note != records[0].note; });
   std::vector<Line> lines;
   for (const TimedSetting& s : settings) {
-    lines.push_back({s.record, s.rounds, places[s.first], labels[s.first]});
+    lines.push_back({s.record, s.rounds, places[s.first], labels[s.first], notes_differ});
     const bool one_of_several = s.record.round > 0 && !has_usable_times(s.record);
     if (one_of_several)
       lines.back().settings += fmt::format("{}round={}", labels[s.first].empty() ? "" : " ", s.record.round);
@@ -126,6 +131,16 @@ std::vector<Line> lines_of(const std::vector<CellRecord>& records, const std::ve
   std::ranges::stable_sort(lines, {},
                            [](const Line& line) { return std::pair(line.place, line.record.problem.shape.kv_len); });
   return lines;
+}
+
+/// What must be said of times that were taken beside other work; empty if none were.
+std::string busy_text(const std::vector<TimedSetting>& settings) {
+  const auto busy = std::ranges::count_if(settings, [](const TimedSetting& s) { return s.record.busy != 0; });
+  if (busy == 0) return "";
+  return fmt::format(
+      "\nbusy: {} of {} rows were measured while other processes took the cores: which is faster can't be "
+      "told from their times\n",
+      busy, settings.size());
 }
 
 /// What `--at-recall` could not rank, or why nothing is left to rank; empty if all that reaches the recall is ranked.
@@ -170,7 +185,8 @@ std::string format_report(const std::vector<CellRecord>& records, const std::str
   std::vector<Row> rows = {kHeader};
   for (const Line& line : lines_of(records, settings)) rows.push_back(report_row(line));
   return aligned_table(rows, {0, 2, 3, kHeader.size() - 1}, format == "md") +
-         (at_recall > 0 ? left_out(records, at_recall, settings.empty()) : "") + denominators(settings);
+         (at_recall > 0 ? left_out(records, at_recall, settings.empty()) : "") + denominators(settings) +
+         busy_text(settings);
 }
 
 }  // namespace salebench

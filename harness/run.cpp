@@ -1,21 +1,26 @@
 #include "harness/run.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <set>
+#include <thread>
 
 #include "core/atomic_file.h"
 #include "core/status.h"
 #include "datasets/truth_cache.h"
 #include "harness/cell.h"
 #include "harness/dry_run.h"
+#include "harness/machine_load.h"
 #include "harness/progress.h"
 #include "harness/provenance.h"
 #include "harness/run_folder.h"
 #include "harness/worker.h"
+#include "kernels/cpu/simd.h"
 #include "kernels/cuda/devices.h"
 #include "results/places.h"
 
@@ -30,21 +35,64 @@ constexpr int kCellNotWritten = kCannotWrite;
 std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunFolder& folder, const RunOptions& options) {
   std::vector<const PlannedCell*> todo;
   const auto done = options.force ? std::map<std::string, CellRecord>() : folder.finished(plan);
-  std::set<std::string> stale;
+  std::set<std::string> stale, elsewhere;
   for (const PlannedCell& cell : plan.cells) {
     if (!matches(cell, options.only)) continue;
     const auto found = done.find(cell.id);
     const bool keep = found != done.end() &&
                       (!options.retry_failed || found->second.status == "ok" || found->second.status == "unsupported");
-    if (!keep)
+    if (!keep) {
       todo.push_back(&cell);
-    else if (found->second.git_sha != git_revision())
-      stale.insert(fmt::format("{} ({})", cell.id, found->second.git_sha));
+      continue;
+    }
+    const CellRecord& r = found->second;
+    if (r.git_sha != git_revision()) stale.insert(fmt::format("{} ({})", cell.id, r.git_sha));
+    if (r.host != cpu_model() || r.simd != cpu::simd_name())
+      elsewhere.insert(fmt::format("{} ({}, {})", cell.id, r.host.empty() ? "unknown CPU" : r.host, r.simd));
   }
+  if (!elsewhere.empty())
+    spdlog::warn(
+        "{} kept cells were measured elsewhere than on {}, {}, such as {}; tables keep them apart, --force measures "
+        "them again",
+        elsewhere.size(), cpu_model(), cpu::simd_name(), *elsewhere.begin());
   if (!stale.empty())
     spdlog::warn("{} kept cells are from another commit than {}, such as {}; --force measures them again", stale.size(),
                  git_revision(), *stale.begin());
   return todo;
+}
+
+/// Names the finished cells in the folder that the plan does not hold: run.h5 will show them no more.
+void warn_of_dropped(const Plan& plan, const RunFolder& folder) {
+  constexpr std::size_t kNamed = 20;
+  std::vector<std::string> dropped = folder.finished_ids();
+  std::erase_if(dropped, [&](const std::string& id) {
+    return std::ranges::find(plan.cells, id, &PlannedCell::id) != plan.cells.end();
+  });
+  if (dropped.empty()) return;
+  const std::size_t named = std::min(kNamed, dropped.size());
+  spdlog::warn("{} finished cells are not in this config, so run.h5 leaves them out (their files stay in {}): {}{}",
+               dropped.size(), folder.cells_folder(),
+               fmt::join(dropped.begin(), dropped.begin() + std::ptrdiff_t(named), ", "),
+               named < dropped.size() ? ", ..." : "");
+}
+
+/// What run.h5 says of the run; a run that goes on keeps its date, and what was noted before.
+RunAttributes attributes_of(const RunFolder& folder, const RunOptions& options) {
+  RunAttributes now = {{"created_utc", utc_now()},
+                       {"argv", options.command_line},
+                       {"note", options.note},
+                       {"provenance", provenance_json()}};
+  if (!folder.exists() || options.force) return now;
+  try {
+    const RunAttributes before = folder.attributes();
+    if (const auto created = before.find("created_utc"); created != before.end()) now["created_utc"] = created->second;
+    const auto note = before.find("note");
+    if (note == before.end() || note->second.empty() || note->second == options.note) return now;
+    now["note"] = options.note.empty() ? note->second : fmt::format("{}; {}", note->second, options.note);
+  } catch (const UsageError&) {
+    // Damaged from outside: nothing to keep.
+  }
+  return now;
 }
 
 /// Leaves the cells that --only names, and those that the folder already has results of. False if it names none.
@@ -92,15 +140,22 @@ CellResult failed_cell(const Plan& plan, const PlannedCell& cell, Status status,
 /// Runs one cell in a worker and returns its record, or nothing if interrupted. Throws WriteError.
 std::optional<CellRecord> run_in_worker(const Plan& plan, const PlannedCell& cell, const RunFolder& folder) {
   const std::string log = folder.log_path(cell.id);
+  const LoadWatch watch;
   const WorkerEnd end = run_worker({"cell", folder.path(), cell.id}, log, plan.sweep.cell_timeout);
   CellResult failed;
   switch (end.how) {
     case WorkerEnd::How::interrupted:
       return std::nullopt;
-    case WorkerEnd::How::timed_out:
+    case WorkerEnd::How::timed_out: {
+      const double other_cores = watch.other_cores();
+      const bool busy = is_busy(other_cores, threads_of(plan.sweep));
       failed = failed_cell(plan, cell, Status::timeout,
-                           fmt::format("not done after limits.cell_timeout = {} s", plan.sweep.cell_timeout), 0);
+                           fmt::format("not done after limits.cell_timeout = {} s{}", plan.sweep.cell_timeout,
+                                       busy ? fmt::format(" on a busy machine: {}", load_text(other_cores)) : ""),
+                           0);
+      failed.cell.other_cores = other_cores, failed.cell.busy = busy;
       break;
+    }
     case WorkerEnd::How::signalled: {
       const std::string tail = log_tail(log);
       failed = failed_cell(plan, cell, Status::crashed,
@@ -155,9 +210,20 @@ ExitCode exit_code_of(const std::vector<CellRecord>& records) {
   return ok == 0 ? kNothingMeasured : kAllDone;
 }
 
+/// Says so before anything is measured on a busy machine.
+void warn_of_load(const SweepConfig& sweep, const std::vector<const PlannedCell*>& todo) {
+  constexpr auto kLook = std::chrono::milliseconds(100);
+  if (todo.empty()) return;
+  const LoadWatch watch;
+  std::this_thread::sleep_for(kLook);
+  if (const double others = watch.other_cores(); is_busy(others, threads_of(sweep)))
+    spdlog::warn("{}: times will not be usable", load_text(others));
+}
+
 ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunOptions& options) {
   const TruthCache cache(TruthCache::default_folder());
   const auto todo = cells_to_run(plan, folder, options);
+  warn_of_load(plan.sweep, todo);
   Progress progress(int(todo.size()), options.quiet);
   prepare_truths(plan, todo, cache, progress);
   for (const PlannedCell* cell : todo) {
@@ -208,11 +274,11 @@ ExitCode run_sweep(const RunOptions& options) {
     print_dry_run(plan);
     return kAllDone;
   }
+  plan.note = options.note;
+  const RunAttributes attributes = attributes_of(folder, options);
   folder.open_for_writing();
-  folder.write_plan(plan, {{"created_utc", utc_now()},
-                           {"argv", options.command_line},
-                           {"note", options.note},
-                           {"provenance", provenance_json()}});
+  if (!options.force) warn_of_dropped(plan, folder);
+  folder.write_plan(plan, attributes);
   return run_cells(plan, folder, options);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -70,6 +71,15 @@ RunAttributes RunFolder::attributes() const {
   } catch (const nlohmann::json::exception& error) {
     throw UsageError(fmt::format("{}/run.json is damaged: {}", path_, error.what()));
   }
+}
+
+std::vector<std::string> RunFolder::finished_ids() const {
+  std::vector<std::string> ids;
+  std::error_code missing;
+  for (const auto& entry : std::filesystem::directory_iterator(cells_folder(), missing))
+    if (entry.path().extension() == ".h5") ids.push_back(entry.path().stem());
+  std::ranges::sort(ids);
+  return ids;
 }
 
 std::map<std::string, CellRecord> RunFolder::finished(const Plan& plan) const {

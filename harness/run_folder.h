@@ -33,6 +33,8 @@ class RunFolder {
   std::string log_path(const std::string& id) const { return path_ + "/logs/" + id + ".log"; }
   std::string run_path() const { return path_ + "/run.h5"; }
 
+  /// The ids of all cells that have a file, sorted, whatever the plan holds.
+  std::vector<std::string> finished_ids() const;
   /// The records of finished cells by id; a file that can't be read counts as unfinished.
   std::map<std::string, CellRecord> finished(const Plan& plan) const;
   /// The records of all planned cells, in order; those without a file are `interrupted`.

@@ -93,9 +93,9 @@ const std::vector<Column<CellRecord>>& columns<CellRecord>() {
            {"host", "", "CPU that the cell was measured on", &R::host},
            {"simd", "", "instruction set of the CPU kernels", &R::simd},
            {"note", "", "what --note said when the cell was measured", &R::note},
-           {"load", "",
-            "other processes that wanted a core when the cell began, by the load average of the last minute", &R::load},
-           {"busy", "", "1 if they were so many that times are not to be trusted", &R::busy},
+           {"load", "", "load average of the last minute when the cell began, its own run's work included", &R::load},
+           {"other_cores", "", "cores that other processes kept busy during the cell, mean", &R::other_cores},
+           {"busy", "", "1 if they took them from the cell's threads: its times are not to be trusted", &R::busy},
            {"git_sha", "", "commit the program was built from, +dirty if changed", &R::git_sha},
            {"finished_utc", "", "when the cell ended", &R::finished_utc},
        }});

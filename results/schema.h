@@ -32,7 +32,7 @@ struct CellRecord {
   double select_s = kNoValue, index_s = kNoValue, attend_s = kNoValue, total_s = kNoValue, total_lo_s = kNoValue,
          total_hi_s = kNoValue, dense_s = kNoValue, speedup = kNoValue, speedup_lo = kNoValue, speedup_hi = kNoValue,
          noise = kNoValue, sm_clock_mhz = kNoValue, bytes_peak = kNoValue, device_bytes_peak = kNoValue,
-         wall_s = kNoValue, load = kNoValue;
+         wall_s = kNoValue, load = kNoValue, other_cores = kNoValue;
 };
 
 /// One query head of a cell.

@@ -23,6 +23,8 @@ bool holds(const CellRecord& record, const std::string& name, const json& value)
     column.visit(record, [&](const auto& got) {
       if constexpr (std::is_same_v<decltype(got), const double&>)
         held = value.is_null() ? std::isnan(got) : std::abs(got - value.get<double>()) < 1e-12;
+      else if constexpr (std::is_same_v<decltype(got), const bool&>)
+        held = got == (value != 0);
       else
         held = got == value;
     });
@@ -35,7 +37,11 @@ void set(CellRecord& record, const std::string& name, const json& value) {
   for (const auto& column : columns<CellRecord>()) {
     if (name != column.name) continue;
     column.visit(record, [&](auto& target) {
-      if (!value.is_null()) target = value.get<std::remove_reference_t<decltype(target)>>();
+      using Value = std::remove_reference_t<decltype(target)>;
+      if constexpr (std::is_same_v<Value, bool>)
+        target = value != 0;
+      else if (!value.is_null())
+        target = value.get<Value>();
     });
     return;
   }
