@@ -22,7 +22,7 @@ try:
     import numpy as np
     import torch
     import transformers
-    from prefill import CaptureError, Problem, UsageError, capture
+    from prefill import CaptureError, Problem, UsageError, capture, text_config
 except ImportError as error:
     if __name__ != "__main__":
         raise
@@ -204,7 +204,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--length", type=int, help="tokens of the prompt (default: all there are)")
     parser.add_argument("--layers", type=integers, metavar="LIST", help="such as 3,17,20-22 (default: all)")
     parser.add_argument("--kv-heads", type=integers, metavar="LIST", help="such as 0,2 (default: all)")
-    parser.add_argument("--allow-windowed", action="store_true", help="take sliding-window layers too")
+    parser.add_argument("--allow-windowed", action="store_true", help=argparse.SUPPRESS)  # of old: they are taken
     parser.add_argument("--dtype", choices=["float16", "bfloat16"], default="float16", help="stored (default float16)")
     parser.add_argument("--compute-dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto",
                         help="that the model runs in (default: that of the checkpoint)")
@@ -233,7 +233,7 @@ def run(options: argparse.Namespace) -> None:
     ids, prompt = build_prompt(options)
     model = load(transformers.AutoModelForCausalLM, options.model, dtype=getattr(torch, options.compute_dtype, "auto"))
     model = model.to(options.device)
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = getattr(text_config(model), "max_position_embeddings", None)
     if limit and len(ids) > limit:
         print(f"capture: warning: {len(ids)} tokens, but the model is made for {limit}", file=sys.stderr)
     name = Path(options.model).resolve().name.removesuffix(".gguf") if Path(options.model).exists() else options.model
@@ -247,8 +247,7 @@ def run(options: argparse.Namespace) -> None:
     with CaptureFile(options.output, options.dtype, model=name, prompt=prompt) as file:
         file.add_model(model)
         file.add_token_ids(ids)
-        capture(model, ids, file.add, layers=options.layers, kv_heads=options.kv_heads,
-                allow_windowed=options.allow_windowed, progress=progress)
+        capture(model, ids, file.add, layers=options.layers, kv_heads=options.kv_heads, progress=progress)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

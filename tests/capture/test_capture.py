@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import h5py
+import mask_rule
 import numpy as np
 import prefill
 import pytest
@@ -86,9 +87,9 @@ def distance(got, want):
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_captured_tensors_give_the_models_attention(kind, monkeypatch):
-    monkeypatch.setattr(prefill, "MASK_BUDGET", 64 * len(TOKENS))  # so that attention runs in several chunks of rows
+    monkeypatch.setattr(mask_rule, "MASK_BUDGET", 64 * len(TOKENS))  # so that attention runs in several chunks of rows
     model = tiny(kind)
-    problems = captured(model, allow_windowed=True)
+    problems = captured(model)
     assert len(problems) == LAYERS * model.config.num_key_value_heads
     wanted = attention_of_the_model(model, TOKENS)
     worst = 0
@@ -105,23 +106,26 @@ def test_captured_tensors_give_the_models_attention(kind, monkeypatch):
 def test_the_window_matters_to_the_comparison():
     """A control: attention with the window forgotten is far from the model's."""
     model = tiny("mistral-windowed")
-    problem, q, k, v = captured(model, allow_windowed=True)["layer00_kv0"]
+    problem, q, k, v = captured(model)["layer00_kv0"]
     object.__setattr__(problem, "window", None)
     want = attention_of_the_model(model, TOKENS)[0][:, :2].transpose(1, 0, 2)
     assert distance(attention(problem, q, k, v), want) > 0.1
 
 
-def test_sliding_window_layers_are_refused_or_marked(tmp_path):
+def test_sliding_window_layers_are_marked(tmp_path):
     model = tiny("gemma3")
-    with pytest.raises(CaptureError, match=f"layer 0 .* window of {WINDOW} tokens.*--allow-windowed"):
-        captured(model)
-    full = captured(model, layers=[1])
-    assert all(problem.window is None for problem, *_ in full.values())
     with CaptureFile(tmp_path / "c.h5") as file:
-        capture(model, TOKENS, file.add, allow_windowed=True)
+        capture(model, TOKENS, file.add)
     with h5py.File(tmp_path / "c.h5") as file:
         windows = [file[f"problems/layer0{layer}_kv0"].attrs.get("window") for layer in range(LAYERS)]
     assert windows == [WINDOW, None, WINDOW]
+
+
+@pytest.mark.parametrize("tokens, window", [(WINDOW - 1, None), (WINDOW, None), (WINDOW + 1, WINDOW), (1, None)])
+def test_a_window_that_no_row_reaches_is_plain_causal(tokens, window):
+    problems = captured(tiny("mistral-windowed"), TOKENS[:tokens])
+    assert len(problems) == 2 * LAYERS
+    assert all(problem.causal and problem.window == window for problem, *_ in problems.values())
 
 
 def test_selection_of_layers_and_kv_heads():
@@ -140,11 +144,14 @@ def test_stops_after_the_last_wanted_layer():
     model = tiny()
     begun = []
     for number, layer in enumerate(model.model.layers):
-        layer.register_forward_pre_hook(lambda *_, number=number: begun.append(number))
-        layer.mlp.register_forward_pre_hook(lambda *_, number=number: begun.append(f"mlp {number}"))
+        for part, what in ((layer, number), (layer.mlp, f"mlp {number}")):
+            part.register_forward_pre_hook(
+                lambda _, inputs, what=what: begun.append((what, inputs[0].shape[1])))
     steps = []
     captured(model, layers=[1], progress=lambda layer, last: steps.append((layer, last)))
-    assert begun == [0, "mlp 0", 1] and steps == [(0, 1), (1, 1)]
+    whole = [what for what, tokens in begun if tokens == len(TOKENS)]
+    assert whole == [0, "mlp 0", 1] and steps == [(0, 1), (1, 1)]
+    assert len(begun) == len(whole) + 2 * LAYERS  # a pass of a few tokens goes ahead
 
 
 @pytest.mark.parametrize("kept", [0, 1])
@@ -168,9 +175,26 @@ def test_implementation_is_put_back_after_success_and_failure():
     before = model.config._attn_implementation
     captured(model, layers=[1])
     assert model.config._attn_implementation == before
-    with pytest.raises(CaptureError):
-        captured(model)
+
+    def fail(problem):
+        raise CaptureError("full")
+
+    with pytest.raises(CaptureError, match="full"):
+        capture(model, TOKENS, fail)
     assert model.config._attn_implementation == before
+
+
+def test_implementations_of_the_parts_are_put_back():
+    """A vision tower may have another than the text model, and may not even accept that one."""
+    text = MODELS["gemma3"][2] | SIZES
+    vision = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28,
+                  patch_size=14)
+    model = transformers.Gemma3ForConditionalGeneration(transformers.Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4)).eval()
+    wanted = {"text_config": "sdpa", "vision_config": "eager"}
+    model.set_attn_implementation(wanted)
+    assert captured(model)["layer00_kv0"][0].window == WINDOW
+    assert {name: getattr(model.config, name)._attn_implementation for name in wanted} == wanted
 
 
 SMALL = SIZES | {"num_hidden_layers": 2, "head_dim": 16}
@@ -179,24 +203,43 @@ SMALL = SIZES | {"num_hidden_layers": 2, "head_dim": 16}
 def test_softcap_is_refused():
     config = transformers.Gemma2Config(**SMALL, sliding_window=512, attn_logit_softcapping=50.0)
     with pytest.raises(CaptureError, match="layer 0: .*'softcap'"):
-        captured(transformers.Gemma2ForCausalLM(config), allow_windowed=True)
+        captured(transformers.Gemma2ForCausalLM(config))
 
 
 def test_sinks_are_refused():
     config = transformers.GptOssConfig(**SMALL, num_local_experts=2, num_experts_per_tok=1)
     with pytest.raises(CaptureError, match="layer 0: .*'s_aux'"):
-        captured(transformers.GptOssForCausalLM(config), allow_windowed=True)
+        captured(transformers.GptOssForCausalLM(config))
 
 
 def test_other_masks_are_refused():
     chunked = masking_utils.chunked_causal_mask_function(8, torch.zeros(1, dtype=int))
     with pytest.raises(CaptureError, match="neither causal"):
-        prefill.MaskRule(32, 32, mask_function=chunked).kind()
-    full = prefill.MaskRule(32, 32, mask_function=masking_utils.bidirectional_mask_function)
+        mask_rule.MaskRule(32, 32, mask_function=chunked).kind()
+    full = mask_rule.MaskRule(32, 32, mask_function=masking_utils.bidirectional_mask_function)
     assert full.kind() == (False, None)
-    window = prefill.MaskRule(32, 32, mask_function=masking_utils.sliding_window_causal_mask_function(5))
+    window = mask_rule.MaskRule(32, 32, mask_function=masking_utils.sliding_window_causal_mask_function(5))
     assert window.kind() == (True, 5)
-    assert prefill.MaskRule(1, 1, mask_function=masking_utils.causal_mask_function).kind() == (True, None)
+    assert mask_rule.MaskRule(1, 1, mask_function=masking_utils.causal_mask_function).kind() == (True, None)
+
+
+USES = {
+    "slice": lambda mask: mask[:, 0], "shape": lambda mask: mask.shape, "dtype": lambda mask: mask.dtype == torch.bool,
+    "sum": lambda mask: mask + 1, "sum from the left": lambda mask: torch.zeros(2) + mask, "not": lambda mask: ~mask,
+    "and": lambda mask: torch.ones(2, dtype=torch.bool) & mask, "equality": lambda mask: mask == 0,
+    "where": lambda mask: torch.where(mask, 1, 0), "masked_fill": lambda mask: torch.zeros(2).masked_fill(mask, 1),
+    "truth": lambda mask: 1 if mask else 0, "length": lambda mask: len(mask), "loop": lambda mask: list(mask),
+    "method": lambda mask: mask.to(torch.float32), "write": lambda mask: mask.__setitem__(0, 1),
+    "numpy": lambda mask: np.asarray(mask),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_mask_is_no_tensor_to_the_model(use):
+    mask = mask_rule.MaskRule(32, 32, mask_function=masking_utils.causal_mask_function)
+    with pytest.raises(CaptureError, match="makes or changes its attention mask itself"):
+        USES[use](mask)
+    assert not hasattr(mask, "shape") and mask.kind() == (True, None)
 
 
 @pytest.mark.parametrize("tokens", [[], [1, 97], [-1, 3]])
@@ -271,7 +314,7 @@ def test_command_line(tmp_path, smollm2, capsys):
         lines = capsys.readouterr().err.splitlines()
         return code, lines[-1] if lines else ""
 
-    assert call("--length", 64, "--layers", "1-2", "--kv-heads", 1)[0] == 0
+    assert call("--length", 64, "--layers", "1-2", "--kv-heads", 1, "--allow-windowed")[0] == 0
     with h5py.File(out) as file:
         assert file["problems/layer02_kv1/q"].shape == (4, 64, 16) and len(file["token_ids"]) == 64
         assert file["problems/layer02_kv1"].attrs["model"] == "tiny"

@@ -15,7 +15,7 @@ from test_capture import MODELS, TOKENS, attention_of_the_model, captured, tiny
 def test_the_programs_reference_gives_the_models_attention(kind, tmp_path):
     """By `salebench check`, on a capture that holds the model's own output."""
     model = tiny(kind)
-    problems, wanted = captured(model, allow_windowed=True), attention_of_the_model(model, TOKENS)
+    problems, wanted = captured(model), attention_of_the_model(model, TOKENS)
     with h5py.File(tmp_path / "c.h5", "w") as file:
         file.attrs.update(format="salebench.capture", format_version=1)
         for name, (problem, q, k, v) in problems.items():
