@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from cli_helpers import HANG, TEST_PROGRAM, Box, cases, read_table, wait_for, worker_of
+from cli_helpers import HANG, TEST_PROGRAM, Box, cases, lines_of, read_table, wait_for, worker_of
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_disk_that_fills_up_while_a_cell_runs(box, mount):
             filler.write(bytes(4096))
     _, errors = parent.communicate(timeout=HANG)
     assert parent.returncode == 6
-    assert len(errors.splitlines()) == 1 and "small/out" in errors and "No space left on device" in errors, errors
+    assert len(lines_of(errors)) == 1 and "small/out" in errors and "No space left on device" in errors, errors
 
 
 def test_disk_too_small_for_the_plan(box, mount):
