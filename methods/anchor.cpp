@@ -4,10 +4,12 @@
 // super-block is a candidate, and is kept for the whole super-block iff for any of its query blocks
 //   scale * mean q . k_j + theta >= anchor.
 // The last q_len mod 2048 rows are dense. Default: theta 12 (natural-log units), 16 blocks.
-// Deviations: the partition is that of the authors' first kernel (anchor_attn.py). The one their models call (v4) runs
-// exactly over the first 2048 keys and has candidates from 128 to 128 before the super-block: it counts keys twice and
-// leaves 128 out. Float32, where theirs rounds scores and anchors to 16 bits. Chunked prefill: super-blocks count query
-// rows, and their keys go by position.
+// This is the partition of the authors' first kernel (anchor_attn.py). rule: shipped is that of the one their models
+// call (anchor_attn_v4.py): exact over as many first keys as a super-block has rows, and over the super-block;
+// candidates still end 128 keys before the super-block, so that no row of it sees those 128.
+// Deviations: v4 counts candidates among its exact keys twice in the softmax, here each key counts once. Float32, where
+// theirs rounds scores and anchors to 16 bits. Chunked prefill: super-blocks count query rows, and their keys go by
+// position.
 #include <limits>
 
 #include "core/registry.h"
@@ -21,13 +23,20 @@ namespace {
 constexpr int kBlock = 128;   // query rows with one anchor, and keys of the first and the previous block
 constexpr int kChunk = 2048;  // candidates scored at a time
 
-/// A super-block of query rows: the token position of its first one says which keys are exact.
+/// A super-block of query rows: the token position of its first one says which keys are exact, [0, first_end) and those
+/// from local_begin on. Of the ones between, keys up to candidates_end may become columns.
 struct SuperBlock {
-  int head = 0, row_begin = 0, rows = 0;
-  int position = 0;
+  SuperBlock(int head, int row_begin, int rows, int position, bool shipped)
+      : head(head),
+        row_begin(row_begin),
+        rows(rows),
+        position(position),
+        first_end(shipped ? rows : kBlock),
+        local_begin(shipped ? position : std::max(0, position - kBlock)),
+        candidates_end(position - kBlock) {}
 
-  int candidates_end() const { return std::max(kBlock, position - kBlock); }
-  int local_begin() const { return std::max(0, position - kBlock); }
+  int head, row_begin, rows, position;
+  int first_end, local_begin, candidates_end;
 };
 
 }  // namespace
@@ -35,12 +44,17 @@ struct SuperBlock {
 class Anchor : public Method {
   Knob theta_{.value = 12};
   int step_ = 16;
+  std::string rule_ = "intended";
 
  public:
   Params params() override {
     return {{"theta", "how far below its anchor a pooled logit may lie, in nats", 0.0, 100.0, &theta_},
             calibration_file("thetas", &theta_),
-            {"step", "query blocks of 128 rows that share their columns (authors: 16 or 32)", 1, 64, &step_}};
+            {"step", "query blocks of 128 rows that share their columns (authors: 16 or 32)", 1, 64, &step_},
+            {"rule",
+             "intended, or shipped: as the authors' models run it, exact over the first 128 x step keys",
+             {"intended", "shipped"},
+             &rule_}};
   }
   BlockSize block() const override { return {kBlock, 1}; }
   About about() const override {
@@ -49,8 +63,9 @@ class Anchor : public Method {
         "mean query of 128 rows . every key, against the rows' mean exact maximum near the sink and the diagonal",
         "key columns, shared by 2048 rows, within theta of an anchor; the first block, the block before and the "
         "super-block itself; the last q_len mod 2048 rows are dense",
-        "the partition of the authors' first kernel, as v4 counts keys twice and leaves a block out; float32 scores "
-        "and anchors, not 16 bits; chunked prefill"};
+        "the partition of the authors' first kernel; the one wired into their models keeps 1.5 to 2.1 times the pairs "
+        "at theta 12 (bundled capture): `rule: shipped`, but for the candidates that it counts twice in the softmax; "
+        "float32 scores and anchors, not 16 bits; chunked prefill"};
   }
   void check(const Shape&, bool causal) const override {
     if (!causal) throw Unsupported("anchor is defined for causal attention only");
@@ -121,11 +136,11 @@ class Anchor : public Method {
     for (int s = supers - 1; s >= 0; --s) {
       for (int head = 0; head < mask.heads; ++head) {
         const int row = s * super_rows();
-        const SuperBlock sb{head, row, super_rows(), mask.grid.position(row)};
+        const SuperBlock sb(head, row, super_rows(), mask.grid.position(row), rule_ == "shipped");
         keep_exact(mask, sb);
         std::vector<float> row_max(sb.rows, -std::numeric_limits<float>::infinity());
-        raise_max(sb, 0, kBlock, row_max);
-        raise_max(sb, sb.local_begin(), sb.position + sb.rows, row_max);
+        raise_max(sb, 0, sb.first_end, row_max);
+        raise_max(sb, sb.local_begin, sb.position + sb.rows, row_max);
         keep_columns(p, mask, sb, cpu::mean_pool(row_max.data(), sb.rows, 1, kBlock), score);
       }
     }
@@ -137,8 +152,8 @@ class Anchor : public Method {
   void keep_exact(MaskView mask, const SuperBlock& sb) const {
     for (int i = 0; i < step_; ++i) {
       const int qb = sb.row_begin / kBlock + i, end = mask.grid.causal_end(qb);
-      mask.keep_range(sb.head, qb, 0, std::min(kBlock, end));
-      mask.keep_range(sb.head, qb, sb.local_begin(), end);
+      mask.keep_range(sb.head, qb, 0, std::min(sb.first_end, end));
+      mask.keep_range(sb.head, qb, sb.local_begin, end);
     }
   }
 
@@ -149,8 +164,8 @@ class Anchor : public Method {
     const std::vector<float> queries =
         cpu::mean_pool(p.q_head(sb.head) + std::size_t(sb.row_begin) * dim, sb.rows, dim, kBlock);
     std::vector<float> scores(std::size_t(cpu::round_up(step_, cpu::kRowStep)) * kChunk);
-    for (int begin = kBlock; begin < sb.candidates_end(); begin += kChunk) {
-      const int end = std::min(sb.candidates_end(), begin + kChunk);
+    for (int begin = sb.first_end; begin < sb.candidates_end; begin += kChunk) {
+      const int end = std::min(sb.candidates_end, begin + kChunk);
       const int stride = cpu::round_up(end - begin, cpu::kPanelKeys);
       score(sb, queries, begin, end, stride, scores);
       for (int j = begin; j < end; ++j) {

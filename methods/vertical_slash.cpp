@@ -7,7 +7,9 @@
 //
 // Deviations: `scale` multiplies both sizes, for one scalar to trade density for error (joined ranges do not nest, so
 // a larger one can lose single keys: up to 1e-4 of all pairs). Where fewer than 100 distances are asked for, theirs
-// keeps any of the forced ones and this the nearest. Chunked prefill (q_len < kv_len).
+// keeps any of the forced ones and this the nearest. Float32, where theirs rounds scores to 16 bits: that flips up to
+// 2.2 % of the kept entries of a mask (bundled capture, 100 columns and 800 distances). Chunked prefill (q_len <
+// kv_len).
 #include "core/registry.h"
 #include "methods/last_queries.h"
 
@@ -43,8 +45,9 @@ class VerticalSlash : public Method {
     return {"MInference (arXiv 2407.02490), vertical-slash pattern, authors' code at fb56c91",
             "softmax of the last 64 queries against all keys, summed by key and by distance",
             "the strongest keys as columns and the strongest distances as unaligned bands of 64 keys",
-            "`scale` multiplies both sizes; of the forced distances the nearest stay where they do not all fit; in "
-            "chunked prefill the last queries are the chunk's and distances count from token positions"};
+            "float32 instead of the authors' 16 bits, which flips up to 2.2 % of kept entries; `scale` multiplies both "
+            "sizes; of the forced distances the nearest stay where they do not all fit; in chunked prefill the last "
+            "queries are the chunk's and distances count from token positions"};
   }
   void check(const Shape&, bool causal) const override {
     if (!causal) throw Unsupported("vertical_slash is defined for causal attention only");

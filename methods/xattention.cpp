@@ -5,9 +5,17 @@
 //
 // Key block 0 and the diagonal are kept first and count; the block that crosses tau is kept. Defaults: S 8, tau 0.9.
 //
-// Deviations: float32 where the authors round the map to 16 bits, and two bugs of theirs are left out: their first
-// chunk forgets to count key block 0, and their PyTorch path loses earlier keys if no padding is needed. Where
-// q_len < kv_len, groups of S queries start at the first query, and see the group of keys that their last token is in.
+// rule: shipped is what the authors' code does, and so what published runs of it measured. There the assignment that
+// forces the diagonal of a chunk overwrites that of column 0, so in the rows of the first chunk (all of them up to
+// 16,384 keys) only the diagonal is forced. The sums still leave room for two: each lags a block behind, so a block
+// more than tau asks for is kept, and key block 0 comes on top, uncounted.
+//
+// Deviations: float32 where the authors round the map to 16 bits; their PyTorch path loses earlier keys if no padding
+// is needed, which is left out here. Where q_len < kv_len, groups of S queries start at the first query, and see the
+// group of keys that their last token is in; chunks go by token position.
+#include <bit>
+#include <utility>
+
 #include "core/registry.h"
 #include "kernels/cpu/antidiagonal.h"
 #include "methods/budget.h"
@@ -17,26 +25,38 @@ namespace {
 
 constexpr int kBlock = 128;
 
+/// Tokens of a chunk of the authors' Xattention_prefill: those that fit one map, at least 2048.
+std::int64_t chunk_tokens(int kv_len) {
+  const auto padded = std::int64_t(std::bit_ceil(unsigned(kv_len)));
+  return std::max<std::int64_t>(2048, std::min(padded, (std::int64_t(1) << 28) / padded));
+}
+
 }  // namespace
 
 class Xattention : public Method {
   Knob tau_{.value = 0.9};
   std::string stride_ = "8";
+  std::string rule_ = "intended";
 
  public:
   Params params() override {
     return {
         {"tau", "share of a query block's estimated attention that is kept", 0.0, 1.0, &tau_},
         calibration_file("taus", &tau_),
-        {"stride", "tokens whose products are summed along an antidiagonal", {"4", "8", "16", "32", "64"}, &stride_}};
+        {"stride", "tokens whose products are summed along an antidiagonal", {"4", "8", "16", "32", "64"}, &stride_},
+        {"rule",
+         "intended, or shipped: as the authors' code sums, which forgets key block 0 and keeps a block more",
+         {"intended", "shipped"},
+         &rule_}};
   }
   BlockSize block() const override { return {kBlock, kBlock}; }
   About about() const override {
     return {"XAttention (arXiv 2503.16428), authors' code at e379887",
             "softmax of the sums of q . k along antidiagonals of S x S tokens, over the whole map",
             "the heaviest tiles of each query block up to a share tau, key block 0 and the diagonal first",
-            "float32 map instead of 16 bits; key block 0 counts in every row, which their first chunk forgets; in "
-            "chunked prefill groups of queries start at the chunk"};
+            "float32 map instead of 16 bits; key block 0 counts in every row, which their first chunk (all rows up to "
+            "16,384 keys) forgets: `rule: shipped` does as they do; in chunked prefill groups of queries start at the "
+            "chunk"};
   }
   void check(const Shape&, bool causal) const override {
     if (!causal) throw Unsupported("xattention is evaluated for causal attention only");
@@ -99,23 +119,26 @@ class Xattention : public Method {
   /// row's total.
   void keep_row(const float* mass, int head, int qb, MaskView mask) const {
     const BlockGrid& grid = mask.grid;
-    mask.keep(head, qb, 0);
+    const bool lags = rule_ == "shipped" && grid.position(grid.q_begin(qb)) < chunk_tokens(grid.kv_len);
+    if (!lags) mask.keep(head, qb, 0);
     mask.keep_range(head, qb, grid.diagonal_begin(qb), grid.diagonal_end(qb));
     std::vector<int> rest;
-    double total = 0, sum = 0;
+    double total = 0, forced = 0;
     for (int kb = 0; kb < grid.causal_end(qb); ++kb) {
       total += mass[kb];
       if (mask.kept(head, qb, kb))
-        sum += mass[kb];
+        forced += mass[kb];
       else
         rest.push_back(kb);
     }
     std::ranges::stable_sort(rest, [&](int a, int b) { return mass[a] > mass[b]; });
+    double sum = lags ? 0 : forced, last = forced;  // a sum that lags is without the block before
     for (const int kb : rest) {
       if (sum >= tau_[head] * total) break;
       mask.keep(head, qb, kb);
-      sum += mass[kb];
+      sum += lags ? std::exchange(last, mass[kb]) : mass[kb];
     }
+    mask.keep(head, qb, 0);
   }
 };
 

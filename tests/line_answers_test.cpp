@@ -34,7 +34,45 @@ INSTANTIATE_TEST_SUITE_P(
                     Answer{"flexprefill", {{"gamma", "0.9"}, {"tau", "0.1"}}, 0.2350, 0.9160},
                     Answer{"flexprefill", {{"gamma", "0.9"}, {"tau", "0.7"}}, 0.3479, 0.9642},
                     Answer{"xattention", {{"stride", "8"}, {"tau", "0.9"}}, 0.3373, 0.9605},
-                    Answer{"xattention", {{"stride", "16"}, {"tau", "0.9"}}, 0.3276, 0.9562}));
+                    Answer{"xattention", {{"stride", "16"}, {"tau", "0.9"}}, 0.3276, 0.9562},
+                    Answer{"xattention", {{"stride", "8"}, {"tau", "0.9"}, {"rule", "shipped"}}, 0.3682, 0.9702},
+                    Answer{"xattention", {{"stride", "16"}, {"tau", "0.9"}, {"rule", "shipped"}}, 0.3583, 0.9667}));
+
+/// Mean over the heads of the token density on another layer of the capture.
+double early_layer_density(const ParamValues& values) {
+  static const ProblemTensors p = Dataset(kSampleCapture).load("layer03_kv0");
+  const BlockMask mask = select_mask(p, "xattention", values);
+  double sum = 0;
+  for (int head = 0; head < p.shape.q_heads; ++head) {
+    const MaskCounts counts = count_mask(mask.view(), head);
+    sum += double(counts.tokens) / double(counts.dense_tokens);
+  }
+  return sum / p.shape.q_heads;
+}
+
+TEST(Xattention, BothRulesOnAnEarlyLayer) {
+  EXPECT_NEAR(early_layer_density({{"tau", "0.9"}, {"rule", "intended"}}), 0.2242, 0.003 * 0.2242);
+  EXPECT_NEAR(early_layer_density({{"tau", "0.9"}, {"rule", "shipped"}}), 0.2574, 0.003 * 0.2574);
+}
+
+/// Tiles of query blocks [begin, end) that one of the masks keeps and the other does not.
+int different_tiles(const BlockMask& a, const BlockMask& b, int begin, int end) {
+  const ConstMaskView x = a.view(), y = b.view();
+  int different = 0;
+  for (int head = 0; head < x.heads; ++head)
+    for (int qb = begin; qb < end; ++qb)
+      for (int word = 0; word < x.grid.words(); ++word)
+        different += std::popcount(x.row(head, qb)[word] ^ y.row(head, qb)[word]);
+  return different;
+}
+
+TEST(Xattention, ShippedRuleEndsWithTheFirstChunk) {
+  const ProblemTensors p = make_problem({1, 1, 16500, 16500, 8});  // two chunks of 8192 tokens and a part of a third
+  const BlockMask intended = select_mask(p, "xattention", {{"tau", "0.5"}, {"stride", "64"}});
+  const BlockMask shipped = select_mask(p, "xattention", {{"tau", "0.5"}, {"stride", "64"}, {"rule", "shipped"}});
+  EXPECT_GT(different_tiles(intended, shipped, 0, 64), 0);
+  EXPECT_EQ(different_tiles(intended, shipped, 64, 129), 0);
+}
 
 struct Setting {
   const char* method;
@@ -47,7 +85,8 @@ const std::vector<Setting> kSparse = {{"vertical_slash", {{"vertical", "40"}, {"
                                       {"flexprefill", {{"min_budget", "1"}, {"max_budget", "200"}}},
                                       {"xattention", {{"stride", "4"}, {"tau", "0.7"}}},
                                       {"xattention", {{"stride", "8"}, {"tau", "0.7"}}},
-                                      {"xattention", {{"stride", "64"}, {"tau", "0.7"}}}};
+                                      {"xattention", {{"stride", "64"}, {"tau", "0.7"}}},
+                                      {"xattention", {{"tau", "0.7"}, {"rule", "shipped"}}}};
 
 /// The first kv_len tokens of the sample, with the last q_len of them as queries.
 ProblemTensors sample_chunk(int q_len, int kv_len) {
@@ -117,7 +156,8 @@ TEST(SparseLines, KeepAllAtTheEndOfTheirKnobs) {
   const ProblemTensors p = sample_chunk(3000, 3000);
   for (const Setting& setting : std::vector<Setting>{{"vertical_slash", {{"scale", "32"}}},
                                                      {"flexprefill", {{"gamma", "1.01"}, {"min_budget", "1"}}},
-                                                     {"xattention", {{"tau", "1"}}}}) {
+                                                     {"xattention", {{"tau", "1"}}},
+                                                     {"xattention", {{"tau", "1"}, {"rule", "shipped"}}}}) {
     const BlockMask mask = select_mask(p, setting.method, setting.values);
     for (int head = 0; head < 3; ++head)
       EXPECT_EQ(count_mask(mask.view(), head).tokens, mask.view().grid.dense_tokens()) << setting.method;

@@ -13,10 +13,11 @@
 
 namespace salebench {
 
+inline constexpr const char* kSampleCapture = SALEBENCH_SOURCE_DIR "/datasets/samples/smollm2-135m_kjv_8k.h5";
+
 /// Three heads of SmolLM2-135M, 8192 tokens.
 inline const ProblemTensors& sample_problem() {
-  static const ProblemTensors tensors =
-      Dataset(SALEBENCH_SOURCE_DIR "/datasets/samples/smollm2-135m_kjv_8k.h5").load("layer17_kv1");
+  static const ProblemTensors tensors = Dataset(kSampleCapture).load("layer17_kv1");
   return tensors;
 }
 

@@ -30,6 +30,11 @@ TEST(TileAnswers, Anchor) {
   expect_figures("anchor", {{"theta", "12"}}, 0.3054, 0.9262);
 }
 
+TEST(TileAnswers, AnchorAsTheModelsRunIt) {
+  expect_figures("anchor", {{"theta", "12"}, {"rule", "shipped"}}, 0.6316, 0.9376);
+  expect_figures("anchor", {{"theta", "20"}, {"rule", "shipped"}}, 0.9073, 0.9818);
+}
+
 const Shape kShape = {2, 1, 300, 601, 64};
 
 /// Attention of a method over a mask that it is given.
@@ -188,6 +193,19 @@ TEST(Anchor, SharesColumnsBetweenTheFirstBlockAndTheBlockBefore) {
   }
   EXPECT_GT(shared, 0);
   EXPECT_LT(shared, 16 * (2048 - 256));
+}
+
+TEST(Anchor, ShippedRuleLeavesOutTheBlockBeforeTheSuperBlock) {
+  const ProblemTensors p = make_problem({1, 1, 6300, 6300, 64});
+  const BlockMask owner = select_mask(p, "anchor", {{"theta", "100"}, {"rule", "shipped"}});
+  const ConstMaskView mask = owner.view();
+  for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) {
+    const int start = qb / 16 * 2048;
+    for (int key = 0; key < mask.grid.causal_end(qb); ++key) {
+      const bool left_out = start == 4096 && key >= start - 128 && key < start;
+      ASSERT_EQ(mask.kept(0, qb, key), !left_out) << qb << ", " << key;
+    }
+  }
 }
 
 }  // namespace
