@@ -84,6 +84,6 @@ class BlockTopk : public Method {
   }
 };
 
-SALEBENCH_METHOD(BlockTopk, "block_topk", 1, "block top-k on pooled queries and keys");
+SALEBENCH_METHOD(BlockTopk, "block_topk", 2, "block top-k on pooled queries and keys");
 
 }  // namespace salebench

@@ -60,6 +60,6 @@ class BlockTopp : public Method {
   }
 };
 
-SALEBENCH_METHOD(BlockTopp, "block_topp", 1, "block top-p on mean-pooled queries and keys");
+SALEBENCH_METHOD(BlockTopp, "block_topp", 2, "block top-p on mean-pooled queries and keys");
 
 }  // namespace salebench

@@ -22,7 +22,7 @@ inline void keep_causal(MaskView mask) {
 /// Blocks kept whatever their score, counted inside the budget.
 struct Forced {
   int sink = 0;   ///< leading key blocks
-  int local = 0;  ///< latest key blocks of a query block; 1 or more always includes all blocks on the diagonal
+  int local = 0;  ///< latest key blocks up to the diagonal's end; 1 or more always includes all blocks on the diagonal
 };
 
 /// Keeps the forced blocks of a query block.
@@ -31,8 +31,9 @@ inline void keep_forced(Forced forced, int head, int q_block, MaskView mask) {
   const int begin = grid.visible_begin(q_block), end = grid.causal_end(q_block);
   mask.keep_range(head, q_block, begin, std::min(forced.sink, end));
   if (forced.local > 0) {
-    const int local_begin = std::clamp(std::min(end - forced.local, grid.diagonal_begin(q_block)), begin, end);
-    mask.keep_range(head, q_block, local_begin, end);
+    const int local_end = grid.diagonal_end(q_block);  // the causal end, and before it in attention that is not causal
+    const int local_begin = std::max(begin, std::min(local_end - forced.local, grid.diagonal_begin(q_block)));
+    mask.keep_range(head, q_block, local_begin, local_end);
   }
 }
 

@@ -48,6 +48,6 @@ class OracleTopk : public Method {
   }
 };
 
-SALEBENCH_METHOD(OracleTopk, "oracle_topk", 1, "oracle: tiles with the most true attention mass, up to a budget");
+SALEBENCH_METHOD(OracleTopk, "oracle_topk", 2, "oracle: tiles with the most true attention mass, up to a budget");
 
 }  // namespace salebench

@@ -127,6 +127,6 @@ class Quest : public Method {
   }
 };
 
-SALEBENCH_METHOD(Quest, "quest", 1, "Quest's page bounds in a prefill form: 64 rows share the best pages");
+SALEBENCH_METHOD(Quest, "quest", 2, "Quest's page bounds in a prefill form: 64 rows share the best pages");
 
 }  // namespace salebench

@@ -43,6 +43,6 @@ class RandomTiles : public Method {
   }
 };
 
-SALEBENCH_METHOD(RandomTiles, "random", 1, "control: random tiles of a given density");
+SALEBENCH_METHOD(RandomTiles, "random", 2, "control: random tiles of a given density");
 
 }  // namespace salebench

@@ -2,6 +2,7 @@
 // the methods that score whole blocks of keys.
 #include <gtest/gtest.h>
 
+#include "methods/budget.h"
 #include "tests/problems.h"
 #include "tests/sample.h"
 
@@ -52,6 +53,36 @@ TEST(BlockTopk, GlobalBudgetIsSpentOverTheHead) {
   const BlockMask mask =
       select_small(p, "block_topk", {{"scope", "global"}, {"budget", "0.3"}, {"sink", "1"}, {"local", "1"}}, true);
   for (const int head : {0, 1}) EXPECT_EQ(count_mask(mask.view(), head).tiles, 70);  // ceil(0.3 * 231)
+}
+
+TEST(Budgets, AreKeptWhereAttentionIsNotCausal) {
+  ProblemTensors p = make_problem({1, 1, 1300, 1300, 64});
+  p.causal = false;
+  const std::vector<std::pair<std::string, ParamValues>> methods = {
+      {"block_topk", {{"budget", "0.3"}}},
+      {"oracle_topk", {{"budget", "0.3"}, {"local", "2"}}},
+      {"quest", {{"budget", "0.3"}}},
+      {"random", {{"density", "0.3"}}}};
+  for (const auto& [name, values] : methods)
+    for (const bool fast : {false, true}) {
+      const BlockMask owner = select_small(p, name, values, fast);
+      const ConstMaskView mask = owner.view();
+      for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) {
+        int kept = 0;
+        for (int kb = 0; kb < mask.grid.k_blocks(); ++kb) kept += mask.kept(0, qb, kb);
+        EXPECT_EQ(kept, budget_blocks(0.3, mask.grid.k_blocks())) << name << " query block " << qb;
+        for (int kb = mask.grid.diagonal_begin(qb); kb < mask.grid.diagonal_end(qb); ++kb)
+          EXPECT_TRUE(mask.kept(0, qb, kb)) << name << " query block " << qb;
+      }
+    }
+}
+
+TEST(BlockTopp, ForcesNoMoreThanTheDiagonalWhereAttentionIsNotCausal) {
+  ProblemTensors p = make_problem({1, 1, 1300, 1300, 64});
+  p.causal = false;
+  const BlockMask mask = select_small(p, "block_topp", {{"top_p", "0"}}, true);
+  for (int qb = 0; qb < 11; ++qb)
+    for (int kb = 0; kb < 11; ++kb) EXPECT_EQ(mask.view().kept(0, qb, kb), kb == 0 || kb == qb) << qb << ", " << kb;
 }
 
 TEST(BlockTopp, OneKeepsAll) {

@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/mask_builders.h"
 #include "kernels/cuda/sale.h"
+#include "methods/budget.h"
 #include "tests/cuda_fixture.h"
 #include "tests/device.h"
 #include "tests/masks.h"
@@ -78,6 +79,26 @@ TEST_P(CudaSelect, TiesGoToTheLowestIndices) {
     for (int kb = 0; kb < grid.k_blocks(); ++kb) {
       EXPECT_EQ(got.view().kept(0, qb, kb), kb < (grid.causal_end(qb) + 1) / 2);
       EXPECT_EQ(got.view().kept(1, qb, kb), kb == 0);
+    }
+}
+
+TEST_P(CudaSelect, BudgetsAreKeptWhereAttentionIsNotCausal) {
+  for (const int sink : {0, 1, 90})  // key blocks; the diagonal's begin at 71
+    for (const int local : {0, 1, 5}) {
+      const BlockMask like({{64, 32}, 700, 3000, false, std::nullopt}, 1);
+      const BlockGrid grid = like.view().grid;
+      std::vector<float> values(std::size_t(grid.q_blocks()) * grid.k_blocks());
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] = float(i * 7919 % 97);
+      const DeviceArray<float> scores(values);
+      const DeviceArray<double> budgets(std::vector<double>{0.3});
+      const BlockMask got = device_mask(like, [&](MaskView mask) {
+        cuda::keep_best(scores.data(), budgets.data(), {sink, local}, mask, nullptr);
+      });
+      BlockMask expected(grid, 1);
+      for (int qb = 0; qb < grid.q_blocks(); ++qb)
+        keep_best(std::span(values).subspan(std::size_t(qb) * grid.k_blocks()), 0.3, {sink, local}, 0, qb,
+                  expected.view());
+      EXPECT_TRUE(std::ranges::equal(got.bits(), expected.bits())) << "sink " << sink << " local " << local;
     }
 }
 

@@ -36,6 +36,7 @@ struct DeviceGrid {
   __device__ int visible_begin(int q_block) const { return key_begin(q_begin(q_block)) / block_k; }
   __device__ int uncut_begin(int q_block) const { return (key_begin(q_end(q_block) - 1) + block_k - 1) / block_k; }
   __device__ int diagonal_begin(int q_block) const { return position(q_begin(q_block)) / block_k; }
+  __device__ int diagonal_end(int q_block) const { return position(q_end(q_block) - 1) / block_k + 1; }
 
   __device__ bool narrowed(int row) const { return windowed && row < q_len - window.dense_rows; }
   __device__ bool visible(int row, int key) const {

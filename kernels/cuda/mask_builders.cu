@@ -74,7 +74,8 @@ __device__ std::uint32_t nth_largest(const std::uint32_t* values, int begin, int
   return prefix;
 }
 
-/// One CTA a row of tiles. Forced blocks lie at both ends, so that the others are one range.
+/// One CTA a row of tiles. The forced blocks on the diagonal lie at the end of causal rows and within others, so they
+/// take part in the ranking with the least value of all.
 __global__ void __launch_bounds__(kThreads)
     keep_best_kernel(const float* scores, const double* budgets, ForcedBlocks forced, DeviceGrid grid,
                      std::uint32_t* bits) {
@@ -84,28 +85,31 @@ __global__ void __launch_bounds__(kThreads)
             end = grid.causal_end(q_block);
   const std::size_t row = std::size_t(head) * grid.q_blocks + q_block;
   const int sink_end = max(begin, min(forced.sink, end));
-  int local_begin = end;
-  if (forced.local > 0) local_begin = max(begin, min(end - forced.local, min(grid.diagonal_begin(q_block), end)));
+  int local_begin = end, local_end = end;
+  if (forced.local > 0) {
+    local_end = max(grid.diagonal_end(q_block), sink_end);
+    local_begin = min(grid.diagonal_end(q_block) - forced.local, grid.diagonal_begin(q_block));
+  }
   local_begin = max(local_begin, sink_end);
-  const int rest = local_begin - sink_end;
-  for (int kb = sink_end + threadIdx.x; kb < local_begin; kb += kThreads)
-    values[kb] = sortable(scores[row * grid.k_blocks + kb]);
+  const int rest = end - sink_end - (local_end - local_begin);
+  for (int kb = sink_end + threadIdx.x; kb < end; kb += kThreads)
+    values[kb] = kb >= local_begin && kb < local_end ? 0u : sortable(scores[row * grid.k_blocks + kb]);
   // The small term keeps 0.1 * 30 blocks at 3, which binary fractions put a hair above.
   const int wanted = max(1, int(ceil(budgets[head] * (end - begin) - 1e-9)));
   const int more = max(0, min(wanted - (end - begin - rest), rest));
   __syncthreads();
   int equal = 0;
-  const std::uint32_t least = more > 0 ? nth_largest(values, sink_end, local_begin, more, histogram, &equal) : 0;
+  const std::uint32_t least = more > 0 ? nth_largest(values, sink_end, end, more, histogram, &equal) : 0;
   // The first warp walks the row word by word, as the equals that still fit are those with the lowest indices.
   if (threadIdx.x >= 32) return;
   const unsigned lane = threadIdx.x;
   for (int word = 0; word < grid.words; ++word) {
     const int kb = 32 * word + lane;
-    const bool inside = more > 0 && kb >= sink_end && kb < local_begin, tied = inside && values[kb] == least;
+    const bool local = kb >= local_begin && kb < local_end;
+    const bool inside = more > 0 && kb >= sink_end && kb < end && !local, tied = inside && values[kb] == least;
     const unsigned ties = __ballot_sync(~0u, tied);
     const bool fits = tied && __popc(ties & ((1u << lane) - 1)) < equal;
-    const bool keep =
-        (kb >= begin && kb < sink_end) || (kb >= local_begin && kb < end) || (inside && values[kb] > least) || fits;
+    const bool keep = (kb >= begin && kb < sink_end) || local || (inside && values[kb] > least) || fits;
     const unsigned kept = __ballot_sync(~0u, keep);
     equal = max(0, equal - __popc(ties));
     if (lane == 0) bits[row * grid.words + word] = kept;
