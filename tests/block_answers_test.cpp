@@ -85,6 +85,21 @@ TEST(BlockTopp, ForcesNoMoreThanTheDiagonalWhereAttentionIsNotCausal) {
     for (int kb = 0; kb < 11; ++kb) EXPECT_EQ(mask.view().kept(0, qb, kb), kb == 0 || kb == qb) << qb << ", " << kb;
 }
 
+TEST(Windows, KeepNoTileInWhichNoRowSeesAKey) {
+  ProblemTensors p = make_problem({1, 1, 300, 400, 64});
+  for (const int sliding : {0, 1, 7, 70, 150})
+    for (const char* const sink : {"0", "12", "64", "200"})
+      for (const char* const local : {"1", "65"}) {
+        SCOPED_TRACE("sliding window " + std::to_string(sliding) + " sink " + sink + " local " + local);
+        p.sliding_window = sliding;
+        const BlockMask owner = select_small(p, "streaming", {{"sink", sink}, {"local", local}}, true);
+        const ConstMaskView mask = owner.view();
+        for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
+          for (int kb = 0; kb < mask.grid.k_blocks(); ++kb)
+            EXPECT_EQ(mask.kept(0, qb, kb), mask.grid.tile_tokens(qb, kb) > 0) << qb << ", " << kb;
+      }
+}
+
 TEST(BlockTopp, OneKeepsAll) {
   const ProblemTensors p = make_problem({1, 1, 1300, 1300, 64});
   const MaskCounts counts = count_mask(select_small(p, "block_topp", {{"top_p", "1"}}, true).view(), 0);

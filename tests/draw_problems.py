@@ -23,11 +23,8 @@ def draw_length(rng, longest):
     return log_integer(rng, 1, longest) if rng.random() < 0.5 else int(rng.integers(1, longest + 1))
 
 
-def draw_problem(rng, plain):
-    """One problem as a capture holds it: tensors of the values that their type holds, and attributes.
-
-    plain: no sliding window and no padding.
-    """
+def draw_problem(rng):
+    """One problem as a capture holds it: tensors of the values that their type holds, and attributes."""
     kv_heads, group = int(rng.integers(1, 3)), int(rng.choice([1, 1, 2, 3, 4]))
     dim, kv_len = int(rng.choice(HEAD_DIMS)), draw_length(rng, LONGEST)
     if rng.random() < 0.03:
@@ -36,9 +33,9 @@ def draw_problem(rng, plain):
     problem = {"causal": bool(rng.random() < 0.85), "window": 0, "first_key": 0,
                "dtype": str(rng.choice(["float16", "bfloat16", "float32"])),
                "scale": 1 / math.sqrt(dim) if rng.random() < 0.7 else log_uniform(rng, 0.01, 1)}
-    if not plain and problem["causal"] and rng.random() < 0.5:
+    if problem["causal"] and rng.random() < 0.5:
         problem["window"] = log_integer(rng, 1, kv_len + 20)
-    if not plain and kv_len > 1 and rng.random() < 0.3:
+    if kv_len > 1 and rng.random() < 0.3:
         problem["first_key"] = int(rng.integers(1, kv_len))
     kind, size = str(rng.choice(KINDS)), log_uniform(rng, 1, 1e4)
     q, k = draw_keys(rng, kind, (kv_heads * group, q_len, dim), (kv_heads, kv_len, dim), size, problem["scale"])

@@ -19,16 +19,22 @@ class Tiles:
     def __init__(self, attention, mask):
         self.attention, self.mask = attention, mask
         self.visible = attention.tile_visible(mask.block_q, mask.block_k)
-        starts = np.arange(0, attention.q_len, mask.block_q)
-        self.rows = np.diff(np.append(starts, attention.q_len))
-        self.first_row = attention.visible[starts]  # what the first row of each query block sees
+        self.row_tiles = tile_sums(attention.visible[None], 1, mask.block_k)[0] > 0
+        self.rows = np.diff(np.append(np.arange(0, attention.q_len, mask.block_q), attention.q_len))
 
-    def of_first_row(self, block):
-        """The key blocks of a query block of which its first row, and so each, sees a key."""
-        return np.flatnonzero(np.add.reduceat(self.first_row[block], self._key_starts()) > 0)
+    def rows_see(self, block):
+        """Of which key blocks the rows of a query block see a key: bool [rows, k_blocks]."""
+        return self.row_tiles[block * self.mask.block_q:][:self.mask.block_q]
 
-    def _key_starts(self):
-        return np.arange(0, self.attention.kv_len, self.mask.block_k)
+    def extras(self, head, block, own, weight, bound):
+        """Tiles that may be kept beside a rule's own ones so that no row is empty: for a row that sees none of its own,
+        the heaviest that it sees. Without a sliding window, later rows see what the first one does."""
+        rows = self.rows_see(block)[:None if self.attention.window else 1]
+        w, b = weight[head, block], bound[head, block]
+        allowed = np.zeros(len(w), bool)
+        for seen in rows[~rows[:, own].any(1)]:
+            allowed |= seen & (w + b >= (w - b)[seen].max())
+        return allowed
 
     def diagonal(self, block):
         """The key blocks that hold the own tokens of a query block."""
@@ -160,17 +166,6 @@ def random(tiles, params):
     return best_of_rows(tiles, None, None, float(params["density"]), 0, 1)
 
 
-def without_extra(tiles, head, block, weight, bound):
-    """The sets that a rule may have kept before a tile was added so that no row is empty, best guess first."""
-    kept = np.flatnonzero(tiles.mask.tiles[head, block])
-    yield kept
-    first = tiles.of_first_row(block)
-    given = np.intersect1d(kept, first)
-    heaviest = (weight[head, block, first] - bound[head, block, first]).max()
-    if len(given) == 1 and weight[head, block, given[0]] + bound[head, block, given[0]] >= heaviest:
-        yield np.setdiff1d(kept, given)
-
-
 def topp_faults(kept, seen, weight, bound, share, where):
     total, slack = weight[kept].sum(), bound[kept].sum() + 1e-6
     faults = ranking_faults(kept, np.setdiff1d(seen, kept), weight, bound, where)
@@ -206,15 +201,24 @@ def oracle_threshold(tiles, params):
 
 
 def any_guess(tiles, weight, bound, check):
-    """What check() says of the query blocks for which no guess of the rule's own tiles passes."""
+    """What check() says of the query blocks where it takes no set of heaviest tiles, with the extras that the set needs,
+    for the rule's own."""
     faults = []
     for head, block in np.ndindex(tiles.mask.tiles.shape[:2]):
         seen = np.flatnonzero(tiles.visible[block])
+        kept = np.flatnonzero(tiles.mask.tiles[head, block])
+        kept = kept[np.argsort(-weight[head, block, kept], kind="stable")]
         where = f"head {head} query block {block}"
-        said = [check(kept, seen, head, block, where) for kept in without_extra(tiles, head, block, weight, bound)]
+        said = []
+        for count in range(len(kept), -1, -1):
+            own, extra = kept[:count], kept[count:]
+            if len(extra) == 0 or tiles.extras(head, block, own, weight, bound)[extra].all():
+                said.append(check(own, seen, head, block, where))
+            if said[-1] == []:
+                break
         faults += [] if [] in said else said[0]
-        if not tiles.mask.tiles[head, block, tiles.of_first_row(block)].any():
-            faults.append(f"{where}: its first row keeps nothing")
+        if not tiles.rows_see(block)[:, kept].any(1).all():
+            faults.append(f"{where}: a row keeps nothing")
     return faults
 
 
@@ -225,19 +229,15 @@ def oracle_global(tiles, params):
         value = np.linalg.norm(_pooled(tiles.attention.v, tiles.mask.block_k, "mean"), axis=-1)[:, None, :]
     weight = mass * tiles.rows[None, :, None] * value
     bound = (mass_bound + 1e-5 * mass) * tiles.rows[None, :, None] * value
-    faults, blocks = [], range(mass.shape[1])
+    faults, own = [], np.zeros(0, int)
     for head, kept in enumerate(tiles.mask.tiles):
-        paid = np.zeros(kept.shape, bool)  # the heaviest tile of each query block that all its rows see
-        for block in blocks:
-            first = tiles.of_first_row(block)
-            own = first[kept[block, first]]
-            best = own[np.argmax(mass[head, block, own])] if len(own) else first[0]
-            paid[block, best] = True
-            heaviest = (mass[head, block, first] - mass_bound[head, block, first]).max()
-            if not len(own) or mass[head, block, best] + mass_bound[head, block, best] < heaviest:
-                faults.append(f"head {head} query block {block}: without the heaviest tile of all rows")
+        paid = np.stack([tiles.extras(head, block, own, mass, mass_bound) for block in range(len(kept))]) & kept
+        for block in range(len(kept)):
+            if not tiles.rows_see(block)[:, kept[block]].any(1).all():
+                faults.append(f"head {head} query block {block}: a row keeps nothing")
         wanted = math.ceil(float(params["budget"]) * int(tiles.visible.sum()) - 1e-9)
-        faults += count_fault(int(kept.sum()), max(len(blocks), wanted), f"head {head}")
+        if kept.sum() < wanted or (kept.sum() > wanted and (kept & ~paid).any()):
+            faults += count_fault(int(kept.sum()), wanted, f"head {head}")
         faults += ranking_faults(np.flatnonzero(kept & ~paid), np.flatnonzero(tiles.visible & ~kept),
                                  weight[head].ravel(), bound[head].ravel(), f"head {head}")
     return faults

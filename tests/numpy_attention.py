@@ -55,7 +55,8 @@ class Attention:
         self.heads, self.q_len, self.dim = q.shape
         self.kv_len, self.scale, self.causal = k.shape[1], float(np.float32(problem["scale"])), problem["causal"]
         self.position = np.arange(self.kv_len - self.q_len, self.kv_len)
-        self.visible = self._visible(problem["window"])
+        self.window = problem["window"]
+        self.visible = self._visible(self.window)
         self.logits = self.scale * self.q @ self.k.swapaxes(1, 2)
         seen = np.where(self.visible, self.logits, -np.inf)
         most = seen.max(-1, keepdims=True)

@@ -27,7 +27,6 @@ from numpy_attention import Attention, Mask, figures  # noqa: E402
 BATCH = 10          # problems that share a capture, a config and its methods
 METHODS_A_BATCH = 9
 SOME_CELLS_FAILED, NOTHING_MEASURED = 1, 4
-FILES = ("path", "name")
 
 
 class Box:
@@ -148,8 +147,8 @@ def settings_that_fit(box, config, settings, score):
     return settings
 
 
-def check_batch(box, methods, seed, batch, indices, plain, score):
-    problems = {f"p{i}": draw_problem(np.random.default_rng([seed, i]), plain) for i in indices}
+def check_batch(box, methods, seed, batch, indices, score):
+    problems = {f"p{i}": draw_problem(np.random.default_rng([seed, i])) for i in indices}
     attentions = {name: Attention(problem) for name, problem in problems.items()}
     write_capture(box.folder / "capture.h5", problems)
     rng = np.random.default_rng([seed, batch, 1])
@@ -194,7 +193,6 @@ def main():
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="one problem of the seed")
-    parser.add_argument("--plain", action="store_true", help="no sliding windows and no padding")
     parser.add_argument("--keep", help="folder for the capture, config and results of the last batch")
     options = parser.parse_args()
     chosen = range(options.count) if options.only is None else [options.only]
@@ -208,14 +206,13 @@ def main():
         box = Box(options.program, folder)
         methods = box.methods()
         for batch, indices in batches.items():
-            check_batch(box, methods, options.seed, batch, indices, options.plain, score)
+            check_batch(box, methods, options.seed, batch, indices, score)
             done += len(indices)
             print(f"\r{done} of {len(chosen)} problems, {len(score.faults)} failed", end="", flush=True)
     score.print()
     for index, faults in score.faults.items():
-        problem = draw_problem(np.random.default_rng([options.seed, index]), options.plain)
-        print(f"\nproblem {index}: {problem['text']}\n  again: --seed {options.seed} --only {index}"
-              + " --plain" * options.plain)
+        problem = draw_problem(np.random.default_rng([options.seed, index]))
+        print(f"\nproblem {index}: {problem['text']}\n  again: --seed {options.seed} --only {index}")
         print("\n".join(f"  {fault}" for fault in faults[:8]), f"\n  and {len(faults) - 8} more" * (len(faults) > 8))
     return 1 if score.faults else 0
 

@@ -34,7 +34,8 @@ struct WindowTile {
   DeviceGrid grid;
   __device__ bool operator()(int q_block, int kb) const {
     const int first_local = grid.position(grid.q_begin(q_block)) - grid.window.local + 1;  // of the block's first row
-    return !grid.narrowed(grid.q_end(q_block) - 1) || grid.k_begin(kb) < grid.window.sink ||
+    const int first_seen = grid.key_begin(grid.q_begin(q_block));
+    return !grid.narrowed(grid.q_end(q_block) - 1) || max(grid.k_begin(kb), first_seen) < grid.window.sink ||
            grid.k_end(kb) > first_local;
   }
 };
