@@ -122,7 +122,7 @@ def figures(attention, mask, extra_pairs=0):
     """The figures of exact attention over a mask: {name: (value, bound)} for each head and, last, for all of them."""
     kept = attention.kept_pairs(mask)
     recall = np.where(kept, attention.probability, 0).sum(-1)
-    recall_bound = attention.growth(DOUBLE, attention.kv_len)
+    recall_bound = attention.growth(DOUBLE, attention.kv_len) + 1e-12  # so that a unit of an exponential is no fault
     output, size = attention.masked(kept)
     error = output - attention.output
     error_bound = (attention.growth(SINGLE, attention.kv_len)[..., None] * size

@@ -61,9 +61,12 @@ def write_capture(path, problems):
 def write_external(rng, path, attentions):
     """Masks of random tiles for the method `external`; some rows keep nothing."""
     block = tuple(int(rng.choice([1, 16, 64, 100])) for _ in range(2))
-    share = rng.random()
-    blocks = {name: (a.heads, -(-a.q_len // block[0]), -(-a.kv_len // block[1])) for name, a in attentions.items()}
-    write_masks(path, {name: rng.random(shape) < share for name, shape in blocks.items()}, block)
+    share, seed = rng.random(), int(rng.integers(1 << 30))
+    masks = {}
+    for name, a in attentions.items():  # each drawn by itself, so that a problem gets the same one when run alone
+        shape = a.heads, -(-a.q_len // block[0]), -(-a.kv_len // block[1])
+        masks[name] = np.random.default_rng([seed, *name.encode()]).random(shape) < share
+    write_masks(path, masks, block)
 
 
 def attends_exactly(method, params):
