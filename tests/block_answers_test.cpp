@@ -1,5 +1,6 @@
 // Figures of an independent implementation on the bundled capture, and plain properties, of the static patterns and of
 // the methods that score whole blocks of keys.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "methods/budget.h"
@@ -89,15 +90,17 @@ TEST(Windows, KeepNoTileInWhichNoRowSeesAKey) {
   ProblemTensors p = make_problem({1, 1, 300, 400, 64});
   for (const int sliding : {0, 1, 7, 70, 150})
     for (const char* const sink : {"0", "12", "64", "200"})
-      for (const char* const local : {"1", "65"}) {
-        SCOPED_TRACE("sliding window " + std::to_string(sliding) + " sink " + sink + " local " + local);
-        p.sliding_window = sliding;
-        const BlockMask owner = select_small(p, "streaming", {{"sink", sink}, {"local", local}}, true);
-        const ConstMaskView mask = owner.view();
-        for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
-          for (int kb = 0; kb < mask.grid.k_blocks(); ++kb)
-            EXPECT_EQ(mask.kept(0, qb, kb), mask.grid.tile_tokens(qb, kb) > 0) << qb << ", " << kb;
-      }
+      for (const char* const local : {"1", "65"})
+        for (const char* const last : {"0", "20", "100", "300"}) {
+          SCOPED_TRACE(fmt::format("sliding window {} sink {} local {} last {}", sliding, sink, local, last));
+          p.sliding_window = sliding;
+          const ParamValues values = {{"n_init", sink}, {"n_local", local}, {"n_last", last}};
+          const BlockMask owner = select_small(p, "tri_shape", values, true);
+          const ConstMaskView mask = owner.view();
+          for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
+            for (int kb = 0; kb < mask.grid.k_blocks(); ++kb)
+              EXPECT_EQ(mask.kept(0, qb, kb), mask.grid.tile_tokens(qb, kb) > 0) << qb << ", " << kb;
+        }
 }
 
 TEST(BlockTopp, OneKeepsAll) {

@@ -108,11 +108,11 @@ class Score:
         print(f"\n{'figure':<14}{'compared':>9}{'deviation':>12}{'its bound':>12}{'share':>8}  worst at")
         for name, (ratio, deviation, bound, where) in self.worst.items():
             print(f"{name:<14}{self.compared[name]:>9}{deviation:>12.2e}{bound:>12.2e}{ratio:>8.1%}  {where}")
-        print(f"\n{'method':<18}{'ok':>6}{'unsupported':>13}{'other':>7}")
+        print(f"\n{'method':<18}{'ok':>6}{'unsupported':>13}{'refused':>9}{'failed':>8}")
         for method in sorted({method for method, _ in self.cells}):
             count = {status: number for (name, status), number in self.cells.items() if name == method}
-            ok, unsupported = count.get("ok", 0), count.get("unsupported", 0)
-            print(f"{method:<18}{ok:>6}{unsupported:>13}{sum(count.values()) - ok - unsupported:>7}")
+            known = [count.pop(status, 0) for status in ("ok", "unsupported", "refused")]
+            print("{:<18}{:>6}{:>13}{:>9}{:>8}".format(method, *known, sum(count.values())))
 
 
 def rows_of(file, table):
@@ -190,6 +190,13 @@ def check_batch(box, methods, seed, batch, indices, score):
             score.fail(index, f"{cell['method']} {cell['settings']}: {cell['status']}: {cell['reason']}")
 
 
+def print_faults(seed, index, faults):
+    problem = draw_problem(np.random.default_rng([seed, index]))
+    more = f"\n  and {len(faults) - 8} more" if len(faults) > 8 else ""
+    print(f"\rproblem {index}: {problem['text']}\n  again: --seed {seed} --only {index}\n  "
+          + "\n  ".join(faults[:8]) + more)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True)
@@ -211,12 +218,12 @@ def main():
         for batch, indices in batches.items():
             check_batch(box, methods, options.seed, batch, indices, score)
             done += len(indices)
+            for index in sorted(set(indices) & set(score.faults)):
+                print_faults(options.seed, index, score.faults[index])
             print(f"\r{done} of {len(chosen)} problems, {len(score.faults)} failed", end="", flush=True)
     score.print()
-    for index, faults in score.faults.items():
-        problem = draw_problem(np.random.default_rng([options.seed, index]))
-        print(f"\nproblem {index}: {problem['text']}\n  again: --seed {options.seed} --only {index}")
-        print("\n".join(f"  {fault}" for fault in faults[:8]), f"\n  and {len(faults) - 8} more" * (len(faults) > 8))
+    if score.faults:
+        print(f"\nfailed, to run again with --seed {options.seed} --only N: {', '.join(map(str, sorted(score.faults)))}")
     return 1 if score.faults else 0
 
 

@@ -35,8 +35,9 @@ struct WindowTile {
   __device__ bool operator()(int q_block, int kb) const {
     const int first_local = grid.position(grid.q_begin(q_block)) - grid.window.local + 1;  // of the block's first row
     const int first_seen = grid.key_begin(grid.q_begin(q_block));
-    return !grid.narrowed(grid.q_end(q_block) - 1) || max(grid.k_begin(kb), first_seen) < grid.window.sink ||
-           grid.k_end(kb) > first_local;
+    const int first_of_dense = grid.key_begin(max(grid.q_begin(q_block), grid.q_len - grid.window.dense_rows));
+    return (!grid.narrowed(grid.q_end(q_block) - 1) && grid.k_end(kb) > first_of_dense) ||
+           grid.k_end(kb) > first_local || max(grid.k_begin(kb), first_seen) < grid.window.sink;
   }
 };
 
