@@ -64,12 +64,10 @@ std::vector<CalibrateConfig> read_calibrate_configs(const std::string& path,
   const YamlDocument document(path, overrides);
   YamlMap root(document, document.root(), "");
   CalibrateConfig config;
-  root.required("calibrate");
   config.sweep = read_sweep(document, root);
+  root.required("calibrate");
   refuse_set_knobs(document, root.required("methods"), config.sweep);
   YamlMap map = root.map("calibrate");
-  map.required("target");
-  config.targets = read_targets(map.map("target"));
   const std::vector<std::string> scopes = map.choices("scope", config.scope, {"head", "layer", "global"});
   const std::vector<std::string> searches = map.choices("search", config.search.kind, {"bisection", "paper"});
   config.fit = map.choice("fit", config.fit, {"first_half", "even_blocks", "all"});
@@ -77,7 +75,10 @@ std::vector<CalibrateConfig> read_calibrate_configs(const std::string& path,
   YamlMap held_out = map.map("held_out");
   if (held_out.has("datasets")) config.held_out = read_datasets(document, held_out);
   held_out.done();
+  map.has("target");
   map.done();
+  map.required("target");
+  config.targets = read_targets(map.map("target"));
   std::vector<CalibrateConfig> all;
   for (const std::string& scope : scopes)
     for (const std::string& search : searches) {

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "core/registry.h"
@@ -11,7 +13,10 @@
 namespace salebench {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr double kDay = 86400;
+constexpr int kMostThreads = 4096;
 
 MeasureConfig read_measure(YamlMap map) {
   MeasureConfig m;
@@ -19,6 +24,8 @@ MeasureConfig read_measure(YamlMap map) {
   m.warmup = map.number("warmup", m.warmup, 0, kDay);
   m.min_time = map.number("min_time", m.min_time, 0, kDay);
   m.max_time = map.number("max_time", m.max_time, 0, kDay);
+  if (!map.has("min_time")) m.min_time = std::min(m.min_time, m.max_time);
+  if (!map.has("max_time")) m.max_time = std::max(m.min_time, m.max_time);
   m.max_noise = map.number("max_noise", m.max_noise, 0, 1);
   m.min_samples = map.integer("min_samples", m.min_samples, 1, 100000);
   m.pause = map.number("pause", m.pause, 0, 60);
@@ -38,20 +45,42 @@ MeasureConfig read_measure(YamlMap map) {
   return m;
 }
 
+/// A path without "." and "..", as the kernel walks it: ".." after a symbolic link is the parent of the link's target.
+fs::path walked(const fs::path& path) {
+  fs::path at;
+  std::error_code ignored;
+  for (const fs::path& part : path) {
+    if (part == ".") continue;
+    if (part != ".." || !fs::is_directory(at, ignored))
+      at /= part;  // after what is no folder, ".." stays, so that the path leads nowhere as it does for the kernel
+    else
+      at = (fs::is_symlink(at, ignored) ? fs::canonical(at) : at).parent_path();
+  }
+  return at;
+}
+
 /// A path as the config writes it: relative to the config, so that a config works from any folder.
 std::string beside_config(const YamlDocument& document, const std::string& path) {
-  return (std::filesystem::absolute(document.path()).parent_path() / path).lexically_normal();
+  return walked(fs::absolute(document.path()).parent_path() / path);
+}
+
+/// OMP_NUM_THREADS, of which the outermost level counts; 0, for all cores, where it is unset or no number of threads.
+int threads_of_environment() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  const int threads = text ? std::atoi(text) : 0;
+  return threads >= 1 && threads <= kMostThreads ? threads : 0;
 }
 
 DatasetConfig read_dataset(const YamlDocument& document, const YAML::Node& node, const std::string& key_path) {
   YamlMap map(document, node, key_path);
   DatasetConfig dataset;
-  map.required("path");
-  dataset.path = beside_config(document, map.text("path", ""));
+  dataset.path = map.text("path", "");
   dataset.problems = map.texts("problems", {"*"});
   dataset.lengths = map.integers("lengths", {0}, 1, 1 << 30);
   dataset.repeats = map.integers("repeat", {1}, 1, 4096);
   map.done();
+  map.required("path");
+  dataset.path = beside_config(document, dataset.path);
   return dataset;
 }
 
@@ -135,19 +164,16 @@ std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& 
 
 SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
   SweepConfig sweep;
-  sweep.path = std::filesystem::absolute(document.path()).lexically_normal();
+  sweep.path = walked(fs::absolute(document.path()));
   sweep.text = document.text();
   if (root.integer("version", 1, 0, 1000) != 1)
     document.fail(root.required("version"), "version", "must be 1, the only one there is");
-  sweep.run = root.text("run", std::filesystem::path(document.path()).stem());
-  sweep.datasets = read_datasets(document, root);
+  sweep.run = root.text("run", fs::path(document.path()).stem());
   sweep.backends = root.texts("backend", {"cpu"});
   for (const std::string& backend : sweep.backends) {
     if (backend != "cpu" && backend != "cuda")
       document.fail(root.required("backend"), "backend", fmt::format("'{}' is not cpu or cuda", backend));
   }
-  root.required("methods");
-  sweep.methods = read_methods(document, root.map("methods"));
   sweep.measure = read_measure(root.map("measure"));
   YamlMap limits = root.map("limits");
   sweep.cell_timeout = limits.number("cell_timeout", sweep.cell_timeout, 0.1, kDay);
@@ -159,8 +185,13 @@ SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
   YamlMap truth = root.map("truth");
   sweep.truth_rows = truth.integer("rows", 0, 0, 1 << 30);
   truth.done();
-  sweep.threads = root.integer("threads", 0, 0, 4096);
+  sweep.threads = root.integer("threads", threads_of_environment(), 0, kMostThreads);
   sweep.seed = std::uint64_t(root.integer("seed", 1, 0, 1 << 30));
+  for (const char* section : {"datasets", "methods", "calibrate"}) root.has(section);
+  root.done();  // before what must be there, so that a misspelt key is named instead of the one that it should be
+  sweep.datasets = read_datasets(document, root);
+  root.required("methods");
+  sweep.methods = read_methods(document, root.map("methods"));
   return sweep;
 }
 
@@ -172,7 +203,6 @@ SweepConfig read_config(const std::string& path, const std::vector<std::string>&
     document.fail(root.required("calibrate"), "calibrate",
                   "a sweep has no such section: this config is for `salebench calibrate`, which writes the run.yaml "
                   "that measures what it found");
-  root.done();
   return sweep;
 }
 

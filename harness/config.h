@@ -51,7 +51,7 @@ struct SweepConfig {
   double cell_timeout = 600;  ///< seconds
   bool save_masks = false;
   int truth_rows = 0;  ///< rows that accuracy is measured on; 0 for all
-  int threads = 0;     ///< 0 for all cores
+  int threads = 0;     ///< 0 for all cores; OMP_NUM_THREADS where the config does not say
   std::uint64_t seed = 1;
 };
 
@@ -61,7 +61,7 @@ class YamlMap;
 /// The list of captures under the key `datasets` of a map. Throws UsageError.
 std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& map);
 
-/// The sweep that a config's root describes. Throws UsageError; a key that is not a sweep's is the caller's to read.
+/// The sweep that a config's root describes; the section `calibrate` is the caller's to read. Throws UsageError.
 SweepConfig read_sweep(const YamlDocument& document, YamlMap& root);
 
 /// Reads and checks a config with `key=value` overrides. Throws UsageError with file, line, column, and the nearest

@@ -5,23 +5,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
+#include <set>
 
 #include "core/nearest.h"
 
 namespace salebench {
 namespace {
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::size_t begin = 0;
-  for (std::size_t end = text.find(separator); end != std::string::npos; end = text.find(separator, begin)) {
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  parts.push_back(text.substr(begin));
-  return parts;
-}
 
 template <class Number>
 bool parse_number(const std::string& text, Number* value) {
@@ -30,62 +19,6 @@ bool parse_number(const std::string& text, Number* value) {
 }
 
 }  // namespace
-
-YamlDocument::YamlDocument(const std::string& path, const std::vector<std::string>& overrides) : path_(path) {
-  if (std::error_code unknown; std::filesystem::is_directory(path, unknown))
-    throw UsageError(fmt::format("cannot open {}: it is a folder", path));
-  try {
-    root_ = YAML::LoadFile(path);
-  } catch (const YAML::BadFile&) {
-    throw UsageError(fmt::format("cannot open {}", path));
-  } catch (const YAML::ParserException& error) {
-    throw UsageError(fmt::format("{}:{}:{}: {}", path, error.mark.line + 1, error.mark.column + 1, error.msg));
-  }
-  if (!root_.IsMap()) throw UsageError(fmt::format("{}: not a map of keys, as a config must be", path));
-  for (const std::string& text : overrides) apply(text);
-}
-
-void YamlDocument::apply(const std::string& override_text) {
-  const std::size_t equals = override_text.find('=');
-  if (equals == std::string::npos || equals == 0)
-    throw UsageError(fmt::format("--set {}: write it as key=value, such as measure.max_time=5", override_text));
-  const std::string key_path = override_text.substr(0, equals);
-  YAML::Node node = root_;
-  for (const std::string& key : split(key_path, '.')) {
-    // reset() makes `node` refer to the child; assignment would overwrite the parent's value.
-    if (node.IsSequence()) {
-      std::size_t index = 0;
-      if (!parse_number(key, &index) || index >= node.size())
-        throw UsageError(fmt::format("--set {}: '{}' is not an index of a list of {}", key_path, key, node.size()));
-      node.reset(node[index]);
-    } else if (node.IsDefined() && node.IsScalar()) {
-      throw UsageError(fmt::format("--set {}: what '{}' should be in is a plain value", key_path, key));
-    } else {
-      node.reset(node[key]);
-    }
-  }
-  try {
-    node = YAML::Load(override_text.substr(equals + 1));
-  } catch (const YAML::ParserException& error) {
-    throw UsageError(fmt::format("--set {}: {}", override_text, error.msg));
-  }
-  overridden_.push_back(key_path);
-}
-
-std::string YamlDocument::text() const {
-  YAML::Emitter out;
-  out << root_;
-  return out.c_str();
-}
-
-void YamlDocument::fail(const YAML::Node& node, const std::string& key_path, const std::string& what) const {
-  const YAML::Mark mark = node.Mark();
-  for (const std::string& path : overridden_)
-    if (key_path == path || key_path.starts_with(path + ".") || (mark.is_null() && path.starts_with(key_path + ".")))
-      throw UsageError(fmt::format("--set {}: {}", key_path, what));
-  const std::string place = mark.is_null() ? path_ : fmt::format("{}:{}:{}", path_, mark.line + 1, mark.column + 1);
-  throw UsageError(fmt::format("{}: {}{}{}", place, key_path, key_path.empty() ? "" : ": ", what));
-}
 
 YamlMap::YamlMap(const YamlDocument& document, const YAML::Node& node, std::string key_path)
     : document_(document), node_(node), path_(std::move(key_path)) {
@@ -180,7 +113,7 @@ void YamlMap::done() const {
   if (!node_.IsMap()) return;
   for (const auto& entry : node_) {
     const std::string key = entry.first.Scalar();
-    if (std::ranges::find(asked_, key) != asked_.end()) continue;
+    if (std::ranges::find(asked_, key) != asked_.end() || (path_.empty() && holds_anchors(key))) continue;
     document_.fail(entry.first, path_of(key), "unknown key" + did_you_mean(key, asked_));
   }
 }

@@ -3,32 +3,45 @@
 
 #include <yaml-cpp/yaml.h>
 
-#include <set>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "harness/errors.h"
 
 namespace salebench {
 
-/// A YAML file with `--set` overrides applied. Messages start with "file:line:column: path" or "--set path".
+/// Whether a top-level key, x-..., only holds anchors for others to use.
+bool holds_anchors(const std::string& key);
+
+/// A YAML file with merge keys (<<) filled in and `--set` overrides applied, each to one place: other users of an alias
+/// keep what they have. Messages start with "file:line:column: path" or "--set path".
 class YamlDocument {
  public:
-  /// Throws UsageError for a missing file, bad YAML or an override that is not path=value.
+  /// Throws UsageError for a missing file, bad YAML, a second document or an override that is not path=value.
   YamlDocument(const std::string& path, const std::vector<std::string>& overrides);
 
   const YAML::Node& root() const { return root_; }
   const std::string& path() const { return path_; }
-  std::string text() const;  ///< the whole document, overrides included
+  std::string text() const;  ///< the whole document, overrides included, aliases and merges written out
 
   [[noreturn]] void fail(const YAML::Node& node, const std::string& key_path, const std::string& what) const;
 
  private:
+  /// Gives a map, and all below it, the keys that its << names.
+  void fill_merges(YAML::Node node, const std::string& key_path);
   void apply(const std::string& override_text);
+  /// The node with a value below it replaced. Nodes on the way are copied, since aliases may share them.
+  YAML::Node with_value(const YAML::Node& node, std::span<const std::string> keys, const std::string& key_path,
+                        const YAML::Node& value);
+  YAML::Mark mark_of(const YAML::Node& node) const;
 
   std::string path_;
   YAML::Node root_;
-  std::vector<std::string> overridden_;  ///< key paths
+  std::vector<std::string> overridden_;                    ///< key paths
+  std::vector<YAML::Node> open_, filled_;                  ///< of fill_merges()
+  std::vector<std::pair<YAML::Node, YAML::Mark>> copies_;  ///< where what was copied stands in the file
 };
 
 /// A map of a document, read key by key; done() then refuses the keys that nobody asked for.

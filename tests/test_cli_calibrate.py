@@ -56,6 +56,16 @@ def whole(rows):
     return [row for row in rows if row["head"] < 0]
 
 
+@pytest.mark.parametrize("sections, wrong, meant", [
+    ({"calibrat": {"target": {"rel_l2": 0.1}}}, "calibrat", "calibrate"),
+    ({"calibrate": {"target": {"rel_l2": 0.1}}, "measur": {}}, "measur", "measure"),
+    ({"calibrate": {"targett": {"rel_l2": 0.1}}}, "calibrate.targett", "target"),
+])
+def test_misspelt_keys_are_named(box, sections, wrong, meant):
+    box.fails(2, "calibrate", box.config({"sale": {}}, **sections), "--dry-run",
+              says=[f" {wrong}: unknown key (did you mean '{meant}'?)"])
+
+
 @pytest.mark.parametrize("fit", ["all", "first_half", "even_blocks"])
 def test_values_meet_the_target_and_run_measures_the_same(box, fit):
     rows = calibrate(box, config(box, {"dense": {}, "sale": {"bits": [4, 8]}, "block_topk": {}},

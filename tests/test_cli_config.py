@@ -1,7 +1,10 @@
 """Configs that are wrong: exit code 2, with the place and the nearest right name, before anything is made."""
 
+import json
+import os
+
 import pytest
-from cli_helpers import Box, cases
+from cli_helpers import Box, cases, problem
 
 CONFIG = """version: 1
 run: test
@@ -60,6 +63,9 @@ UNKNOWN = {
     "method parameter": (("threshold", "treshold"), "treshold", "threshold"),
     "parameter in a list of grids": (("{threshold: [0.1]}", "[{threshold: 0.1}, {bit: 4}]"), "bit:", "bits"),
     "method": (("sale:", "sail:"), "sail", "sale"),
+    "a key that must be there": (("methods:", "methodz:"), "methodz", "methods"),
+    "the other key that must be there": (("datasets:", "dataset:"), "dataset:", "datasets"),
+    "path of a dataset": (("path:", "pth:"), "pth", "path"),
     "baseline": (("max_time: 1", "baseline: dens"), "dens}", "dense"),
 }
 
@@ -99,7 +105,7 @@ WRONG = {
     "length 0": (("[256]", "[0]"), ["datasets.0.lengths", "0 is outside"]),
     "timeout 0": (("cell_timeout: 60", "cell_timeout: 0"), ["limits.cell_timeout", "outside"]),
     "negative threads": (("seed: 1", "threads: -1"), ["threads", "-1 is outside"]),
-    "max_time below min_time": (("max_time: 1", "max_time: 0.1"), ["measure.max_time", "min_time"]),
+    "max_time below min_time": (("max_time: 1", "max_time: 0.1, min_time: 0.2"), ["measure.max_time", "min_time"]),
     "unknown cache": (("max_time: 1", "cache: warm"), ["measure.cache", "warm", "cold, hot"]),
     "unknown save": (("seed: 1", "save: images"), ["save", "images", "masks"]),
     "unknown backend": (("seed: 1", "backend: gpu"), ["backend", "gpu", "cpu"]),
@@ -123,6 +129,7 @@ NOT_YAML = {
     "empty": ("", "not a map"),
     "list": ("- a\n- b\n", "not a map"),
     "bytes": (bytes(range(256)), "config.yaml:"),
+    "second document": (CONFIG + "---\nseed: 2\n", ":13:1: a second document"),
 }
 
 
@@ -163,6 +170,8 @@ OVERRIDES = {
     "huge index": ("datasets.99999999999999999999.path=x", ["--set datasets.99999999999999999999.path"]),
     "values that don't fit together": ("methods.delta={base: [dense, streaming], knob: 512}",
                                        ["--set methods.delta", "with base=dense knob=512", "unknown parameter 'knob'"]),
+    "two documents": ("measure={max_time: 1}\n---\n{}", ["--set measure", "more than one value"]),
+    "anchors": ("x-grid.budget=1", ["--set x-grid.budget", "where it is used"]),
     "below a value": ("run.x=1", ["--set run.x"]),
     "below a nested value": ("datasets.0.path.x=1", ["--set datasets.0.path.x"]),
 }
@@ -183,6 +192,135 @@ def test_wrong_override(box, override, says):
 ])
 def test_override(box, overrides, count):
     assert cells(box, write(box, CONFIG), *[word for text in overrides for word in ("--set", text)]) == count
+
+
+SHARED = """version: 1
+x-grid: &grid {budget: [0.1, 0.2], sink: 0}
+datasets:
+  - &first {path: capture.h5, lengths: [64]}
+  - *first
+methods:
+  block_topk: *grid
+  vertical_slash: {<<: {sink: 2}, local: 64}
+  oracle_topk: {<<: *grid, budget: 0.3}
+  streaming: {<<: [{local: 4}, {sink: 1, local: 5}]}
+"""
+
+
+def settings(box, config, *arguments):
+    """The settings of each method's cells at 64 tokens."""
+    cells = {}
+    for line in box.run("run", config, "--dry-run", *arguments).stdout.splitlines():
+        if line.startswith("run") and line.endswith("| p 64"):
+            method, *values = line.split("|")[0].split()[2:]
+            cells.setdefault(method, []).append(" ".join(values))
+    return cells
+
+
+def test_anchors_and_merge_keys(box):
+    assert settings(box, write(box, SHARED)) == {
+        "block_topk": ["budget=0.1 sink=0", "budget=0.2 sink=0"], "vertical_slash": ["local=64 sink=2"],
+        "oracle_topk": ["budget=0.3 sink=0"], "streaming": ["local=4 sink=1"]}
+
+
+# changes SHARED, the word whose place is named, what the message says
+WRONG_MERGES = {
+    "unknown merged key": (("&grid {", "&grid {sinc: 1, "), "sinc", ["methods.block_topk.sinc", "'sink'"]),
+    "unknown key beside a merge": (("<<: *grid, budget", "<<: *grid, bugdet"), "bugdet", ["'budget'"]),
+    "no map": (("{<<: *grid, ", "{<<: 3, "), "3, budget", ["methods.oracle_topk.<<", "map of keys"]),
+    "a list with no map": (("{sink: 1, local: 5}", "7"), "[{local: 4}, 7]", ["methods.streaming.<<", "map of keys"]),
+    "twice": (("<<: *grid, budget", "<<: *grid, <<: {}, budget"), "<<: {}", ["is there twice"]),
+    "itself": (("&grid {", "&grid {<<: *grid, "), "&grid", ["x-grid.<<", "refers to itself"]),
+}
+
+
+@pytest.mark.parametrize("change, word, says", cases(WRONG_MERGES))
+def test_wrong_merge(box, change, word, says):
+    assert change[0] in SHARED
+    config = write(box, SHARED.replace(*change))
+    refused(box, config, says=[f"{config}:{place_of(config.read_text(), word)}: ", *says])
+
+
+# override, the cells that it changes
+ONE_USER = {
+    "an alias": ("methods.block_topk.budget=0.5", {"block_topk": ["budget=0.5 sink=0"]}),
+    "a merged key": ("methods.streaming.sink=3", {"streaming": ["local=4 sink=3"]}),
+    "a new key": ("methods.block_topk.local=3", {"block_topk": ["budget=0.1 local=3 sink=0", "budget=0.2 local=3 sink=0"]}),
+    "a merge of its own": ("methods.streaming={<<: {sink: 5}, local: 8}", {"streaming": ["local=8 sink=5"]}),
+}
+
+
+@pytest.mark.parametrize("override, changed", cases(ONE_USER))
+def test_override_of_one_user_leaves_the_others(box, override, changed):
+    config = write(box, SHARED)
+    assert settings(box, config, "--set", override) == settings(box, config) | changed
+
+
+def test_override_of_one_user_in_a_list(box):
+    config = write(box, SHARED.replace("&grid {budget: [0.1, 0.2], sink: 0}", "&grid {budget: 0.1}"))
+    lengths = [line.split()[-1] for line in
+               box.run("run", config, "--dry-run", "--set", "datasets.1.lengths=[128]", "--set", "datasets.1.repeat=2"
+                       ).stdout.splitlines() if "block_topk" in line]
+    assert lengths == ["64", "x2"], lengths
+
+
+def test_place_of_a_mistake_beside_an_override(box):
+    """What the override copies on its way keeps its place."""
+    config = write(box, SHARED.replace("methods:", "measure: {max_time: 1, warmup: x}\nmethods:"))
+    refused(box, config, "--set", "measure.max_time=2", says=[f"{config}:{place_of(config.read_text(), 'x}')}: "])
+    config = write(box, SHARED.replace("lengths: [64]", "repeat: 1").replace("path: capture.h5, ", ""))
+    refused(box, config, "--set", "datasets.1.lengths=64",
+            says=[f"{config}:{place_of(config.read_text(), '&first')}: datasets.0.path: is missing"])
+
+
+def test_the_stored_config_is_written_out(box):
+    config = write(box, SHARED)
+    box.run("run", config, "--quick", "-o", "out", "--only", "streaming*", "--set", "methods.block_topk.budget=0.5")
+    stored = box.path("out/config.yaml").read_text()
+    assert "*" not in stored and "&" not in stored and "<<" not in stored
+    again = write(box, stored, "again.yaml")
+    assert settings(box, again) == settings(box, config, "--set", "methods.block_topk.budget=0.5")
+
+
+@pytest.mark.parametrize("measure, times", [("{max_time: 0.2}", (0.2, 0.2)), ("{min_time: 20}", (20, 20)),
+                                            ("{max_time: 3}", (0.3, 3)), ("{}", (0.3, 5))])
+def test_one_time_gives_way_to_the_other(box, measure, times):
+    box.run("run", write(box, CONFIG.replace("{max_time: 1}", measure)), "--quick", "-o", "out")
+    plan = json.loads(box.path("out/plan.json").read_text())["measure"]
+    assert (plan["min_time"], plan["max_time"]) == times
+
+
+@pytest.mark.parametrize("variable, config, threads", [("1", "", 1), ("2,4", "", 2), ("1", "threads: 2\n", 2),
+                                                       (None, "", None), ("1", "threads: 0\n", None)])
+def test_threads_of_the_environment(box, variable, config, threads):
+    box.env.pop("OMP_NUM_THREADS", None)
+    if variable:
+        box.env["OMP_NUM_THREADS"] = variable
+    rows = box.sweep(write(box, CONFIG + config), "--quick")
+    assert {row["threads"] for row in rows} == {threads or len(os.sched_getaffinity(0))}
+
+
+def tokens(box, config, code=0):
+    """The length of the capture that a config's one dry cell reads."""
+    output = box.run("run", config, "--dry-run", code=code).stdout
+    return [int(line.split()[-1]) for line in output.splitlines() if line.startswith("run")]
+
+
+def test_paths_are_walked_as_the_kernel_does(box):
+    """home/conf links to big/conf, so that home/conf/../data is big/data, whatever home/data holds."""
+    for folder in ("big/conf", "big/data", "home/data"):
+        box.path(folder).mkdir(parents=True)
+    box.capture("big/data/x.h5", p=problem(kv_len=100))
+    box.capture("home/data/x.h5", p=problem(kv_len=200))
+    box.path("home/conf").symlink_to("../big/conf")
+    write(box, "version: 1\ndatasets: [{path: ../data/x.h5}]\nmethods: {dense: {}}\n", "big/conf/c.yaml")
+    assert tokens(box, "home/conf/c.yaml") == tokens(box, "big/conf/c.yaml") == [100]
+    # A link on the way of the data path itself, one in the config's own path, and a folder that isn't there.
+    box.path("home/away").symlink_to("../big/data")
+    write(box, "version: 1\ndatasets: [{path: away/../data/x.h5}]\nmethods: {dense: {}}\n", "home/c.yaml")
+    assert tokens(box, "home/c.yaml") == tokens(box, "home/conf/../../home/./c.yaml") == [100]
+    write(box, "version: 1\ndatasets: [{path: gone/../data/x.h5}]\nmethods: {dense: {}}\n", "home/c.yaml")
+    box.fails(5, "run", "home/c.yaml", "--dry-run", says=["cannot open", "gone/../data/x.h5", "No such file"])
 
 
 def test_overrides_are_stored_with_the_results(box):
