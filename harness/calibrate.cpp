@@ -1,7 +1,6 @@
 #include "harness/calibrate.h"
 
 #include <fmt/format.h>
-#include <fnmatch.h>
 #include <omp.h>
 #include <unistd.h>
 
@@ -31,9 +30,18 @@ std::string label(const MethodSetting& setting, const GroupPlan& group) {
                      group.config->search.kind == "paper" ? ", paper's search" : "");
 }
 
-bool wanted(const MethodSetting& setting, const GroupPlan& group, const std::string& glob) {
-  return glob.empty() || ::fnmatch(glob.c_str(), setting.text().c_str(), 0) == 0 ||
-         ::fnmatch(glob.c_str(), label(setting, group).c_str(), 0) == 0;
+NameFilter setting_filter(const std::vector<MethodSetting>& settings, const std::vector<GroupPlan>& groups,
+                          const std::string& only) {
+  std::vector<std::string> names;
+  for (const MethodSetting& setting : settings) {
+    names.push_back(setting.text());
+    for (const GroupPlan& group : groups) names.push_back(label(setting, group));
+  }
+  return {only, names};
+}
+
+bool wanted(const MethodSetting& setting, const GroupPlan& group, const NameFilter& only) {
+  return only(setting.text()) || only(label(setting, group));
 }
 
 std::vector<MethodSetting> expand_settings(const SweepConfig& sweep) {
@@ -170,11 +178,12 @@ class Calibration {
 
   void run(const std::vector<GroupPlan>& groups) {
     const TruthCache cache(TruthCache::default_folder());
+    const NameFilter only = setting_filter(settings_, groups, options_.only);
     for (const GroupPlan& plan : groups) {
-      if (std::ranges::none_of(settings_, [&](const auto& s) { return wanted(s, plan, options_.only); })) continue;
+      if (std::ranges::none_of(settings_, [&](const auto& s) { return wanted(s, plan, only); })) continue;
       const CalibrationGroup group = load_group(plan, cache, progress_);
       for (const MethodSetting& setting : settings_)
-        if (wanted(setting, plan, options_.only)) calibrate(setting, plan, group);
+        if (wanted(setting, plan, only)) calibrate(setting, plan, group);
     }
   }
 
@@ -242,10 +251,11 @@ ExitCode run_calibration(const CalibrateOptions& options) {
   std::vector<GroupPlan> groups;
   for (const CalibrateConfig& each : configs)
     std::ranges::copy(plan_groups(each, fitted, held_out), std::back_inserter(groups));
+  const NameFilter only = setting_filter(settings, groups, options.only);
   int total = 0;
   for (const GroupPlan& group : groups)
     for (const MethodSetting& setting : settings) {
-      if (!wanted(setting, group, options.only)) continue;
+      if (!wanted(setting, group, only)) continue;
       ++total;
       if (options.dry_run) fmt::print("{}\n", label(setting, group));
     }

@@ -1,7 +1,6 @@
 #include "harness/plan.h"
 
 #include <fmt/format.h>
-#include <fnmatch.h>
 
 #include <algorithm>
 #include <map>
@@ -95,10 +94,13 @@ std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datase
   std::vector<CheckedView> views;
   for (const DatasetConfig& config : datasets) {
     const Dataset dataset(config.path);
+    std::vector<std::string> ids;
+    for (const ProblemInfo& info : dataset.problems()) ids.push_back(info.id);
     for (const std::string& glob : config.problems) {
+      const NameFilter wanted(glob, ids);
       bool matched = false;
       for (const ProblemInfo& info : dataset.problems()) {
-        if (::fnmatch(glob.c_str(), info.id.c_str(), 0) != 0) continue;
+        if (!wanted(info.id)) continue;
         matched = true;
         add_views(config, dataset, info, views);
       }
@@ -142,9 +144,14 @@ std::vector<ProblemRecord> Plan::problems() const {
   return records;
 }
 
-bool matches(const PlannedCell& cell, const std::string& glob) {
-  return glob.empty() || ::fnmatch(glob.c_str(), cell.id.c_str(), 0) == 0 ||
-         ::fnmatch(glob.c_str(), cell.label().c_str(), 0) == 0;
+NameFilter cell_filter(const Plan& plan, const std::string& only) {
+  std::vector<std::string> names;
+  for (const PlannedCell& cell : plan.cells) names.push_back(cell.id), names.push_back(cell.label());
+  return {only, names};
+}
+
+bool matches(const PlannedCell& cell, const NameFilter& filter) {
+  return filter(cell.id) || filter(cell.label());
 }
 
 }  // namespace salebench

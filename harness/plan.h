@@ -12,6 +12,7 @@
 #include "datasets/dataset.h"
 #include "harness/config.h"
 #include "harness/errors.h"
+#include "harness/name_filter.h"
 #include "results/schema.h"
 
 namespace salebench {
@@ -66,8 +67,11 @@ std::string role_name(Role role);
 /// once. Throws UsageError or DataError before anything is measured.
 Plan make_plan(SweepConfig sweep, bool quick);
 
-/// Whether the id or the label of a cell matches a glob; an empty glob matches all.
-bool matches(const PlannedCell& cell, const std::string& glob);
+/// What `--only` names among the ids and labels of a plan's cells.
+NameFilter cell_filter(const Plan& plan, const std::string& only);
+
+/// Whether a filter takes the id or the label of a cell.
+bool matches(const PlannedCell& cell, const NameFilter& filter);
 
 std::string plan_to_json(const Plan& plan);
 Plan plan_from_json(const std::string& text);

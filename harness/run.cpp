@@ -36,8 +36,9 @@ std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunFolder& 
   std::vector<const PlannedCell*> todo;
   const auto done = options.force ? std::map<std::string, CellRecord>() : folder.finished(plan);
   std::set<std::string> stale, elsewhere;
+  const NameFilter only = cell_filter(plan, options.only);
   for (const PlannedCell& cell : plan.cells) {
-    if (!matches(cell, options.only)) continue;
+    if (!matches(cell, only)) continue;
     const auto found = done.find(cell.id);
     const bool keep = found != done.end() &&
                       (!options.retry_failed || found->second.status == "ok" || found->second.status == "unsupported");
@@ -96,7 +97,8 @@ RunAttributes attributes_of(const RunFolder& folder, const RunOptions& options) 
 }
 
 /// Leaves the cells that --only names, and those that the folder already has results of. False if it names none.
-bool keep_only(Plan& plan, const RunFolder& folder, const std::string& only, bool dry_run) {
+bool keep_only(Plan& plan, const RunFolder& folder, const std::string& name, bool dry_run) {
+  const NameFilter only = cell_filter(plan, name);
   const auto done = dry_run ? std::map<std::string, CellRecord>() : folder.finished(plan);
   if (std::ranges::none_of(plan.cells, [&](const PlannedCell& cell) { return matches(cell, only); })) return false;
   std::erase_if(plan.cells, [&](const PlannedCell& cell) { return !matches(cell, only) && !done.contains(cell.id); });

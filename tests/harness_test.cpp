@@ -73,8 +73,25 @@ TEST(Plan, ExpandsAxesAndNamesCellsByContent) {
   const Plan other =
       make_plan(config_of(sweep_text("  block_topk: {sink: 1, budget: 0.2}\nmeasure: {max_time: 9}\n")), false);
   EXPECT_FALSE(ids.contains(other.cells[0].id)) << "the id ignores the measure section";
-  EXPECT_TRUE(matches(plan.cells[0], "dense*"));
-  EXPECT_FALSE(matches(plan.cells[0], "*block*"));
+  EXPECT_TRUE(matches(plan.cells[0], cell_filter(plan, "dense*")));
+  EXPECT_TRUE(matches(plan.cells[0], cell_filter(plan, "")));
+  EXPECT_FALSE(matches(plan.cells[0], cell_filter(plan, "*block*")));
+  const NameFilter one = cell_filter(plan, plan.cells[0].label());
+  EXPECT_EQ(std::ranges::count_if(plan.cells, [&](const PlannedCell& cell) { return matches(cell, one); }), 1);
+}
+
+TEST(NameFilter, AnExactNameWinsOverAGlob) {
+  const std::vector<std::string> names = {"layers[3]", "layers3", "layers[4]"};
+  const auto taken = [&](const std::string& text) {
+    const NameFilter filter(text, names);
+    std::vector<std::string> list;
+    std::ranges::copy_if(names, std::back_inserter(list), filter);
+    return list;
+  };
+  EXPECT_EQ(taken("layers[3]"), std::vector<std::string>{"layers[3]"});
+  EXPECT_EQ(taken("layers[34]"), std::vector<std::string>{"layers3"});
+  EXPECT_EQ(taken("layers\\[*"), (std::vector<std::string>{"layers[3]", "layers[4]"}));
+  EXPECT_EQ(taken(""), names);
 }
 
 TEST(Plan, GoesThroughJsonUnchanged) {

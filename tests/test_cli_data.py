@@ -136,6 +136,26 @@ def test_no_such_data(box, dataset, says):
     refused(box, *says, **dataset)
 
 
+@pytest.mark.parametrize("names, found", [
+    (["layers[3]"], ["layers[3]"]),
+    (["layers[4]", "layers[3]"], ["layers[4]", "layers[3]"]),
+    (["layers[[]*"], ["layers[3]", "layers[4]"]),
+    (["layers[34]"], ["layers3"]),
+    (["*"], ["layers3", "layers[3]", "layers[4]"]),
+])
+def test_ids_with_brackets(box, names, found):
+    box.capture(**{name: problem(kv_len=64, seed=i) for i, name in enumerate(["layers[3]", "layers[4]", "layers3"])})
+    box.capture("other.h5", other=problem(kv_len=64, seed=9))
+    for verb, more in {"run": {}, "calibrate": {"calibrate": {"target": {"rel_l2": 0.1}, "scope": "layer"}}}.items():
+        config = box.config({"sale": {}}, [{"path": "capture.h5", "problems": names}, {"path": "other.h5"}], **more)
+        lines = [line for line in box.run(verb, config, "--dry-run").stdout.splitlines() if " | " in line]
+        assert [line.split(" | ")[1].split()[0].strip(",") for line in lines] == [*found, "other"]
+        for label in (line.split("  ")[-1] for line in lines):  # which is exact before it is a glob
+            only = box.run(verb, config, "--dry-run", "--only", label).stdout
+            assert label in only and only.count(" | ") == 1, only
+    refused(box, "layers[5]", "did you mean 'layers[3]'?", problems=["layers[5]"])
+
+
 def test_prefix_before_the_queries(box):
     box.capture(p=problem(q_len=100))
     refused(box, "p", "220", lengths=[220])
