@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/hdf5_numbers.h"
+
 namespace salebench::h5 {
 namespace {
 
@@ -73,16 +75,25 @@ std::string read_string_attribute(hid_t object, const std::string& name, const s
 double read_number_attribute(hid_t object, const std::string& name, double otherwise, const std::string& where) {
   if (H5Aexists(object, name.c_str()) <= 0) return otherwise;
   const Handle attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose);
-  const auto fail = [&] { throw Error(fmt::format("{}: attribute '{}' is not one number", where, name)); };
-  if (!holds_one_value(attribute.get())) fail();
   const Handle stored(H5Aget_type(attribute.get()), H5Tclose);
+  const auto fail = [&] {
+    throw Error(fmt::format("{}: attribute '{}' is not one number that can be read: it is {}{}", where, name,
+                            type_text(stored.get()), holds_one_value(attribute.get()) ? "" : ", of several values"));
+  };
+  if (!holds_one_value(attribute.get())) fail();
   if (H5Tget_class(stored.get()) == H5T_ENUM) {  // h5py stores booleans as an enum of int8
     signed char flag = 0;
     if (H5Tget_size(stored.get()) != 1 || H5Aread(attribute.get(), stored.get(), &flag) < 0) fail();
     return flag;
   }
   double value = otherwise;
-  if (H5Aread(attribute.get(), H5T_NATIVE_DOUBLE, &value) < 0) fail();
+  if (const auto from = stored_float(stored.get())) {
+    std::byte bytes[sizeof value];
+    if (H5Aread(attribute.get(), stored.get(), bytes) < 0) fail();
+    decode(*from, bytes, std::span(&value, 1));
+  } else if (H5Tget_class(stored.get()) != H5T_INTEGER || H5Aread(attribute.get(), H5T_NATIVE_DOUBLE, &value) < 0) {
+    fail();
+  }
   return value;
 }
 
@@ -167,14 +178,6 @@ Handle Group::open_dataset(const std::string& name) const {
   return dataset;
 }
 
-Extents Group::extents(const std::string& name) const {
-  const Handle dataset = open_dataset(name);
-  const Handle space(H5Dget_space(dataset.get()), H5Sclose);
-  Extents sizes(std::max(0, H5Sget_simple_extent_ndims(space.get())));
-  H5Sget_simple_extent_dims(space.get(), sizes.data(), nullptr);
-  return sizes;
-}
-
 std::string Group::dataset_attribute(const std::string& dataset, const std::string& name) const {
   const Handle handle = open_dataset(dataset);
   return H5Aexists(handle.get(), name.c_str()) > 0 ? read_string_attribute(handle.get(), name, "") : "";
@@ -182,62 +185,6 @@ std::string Group::dataset_attribute(const std::string& dataset, const std::stri
 
 double Group::dataset_number(const std::string& dataset, const std::string& name, double otherwise) const {
   return read_number_attribute(open_dataset(dataset).get(), name, otherwise, where_ + dataset);
-}
-
-template <class T>
-std::vector<T> Group::read_array(const std::string& name, hid_t memory_type) const {
-  const Handle dataset = open_dataset(name);
-  const Handle space(H5Dget_space(dataset.get()), H5Sclose);
-  const hssize_t count = H5Sget_simple_extent_npoints(space.get());
-  if (count < 0) fail("has no size:", name);
-  std::vector<T> values(static_cast<std::size_t>(count));
-  if (count > 0 && H5Dread(dataset.get(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0)
-    fail("cannot read (truncated, or of another type):", name);
-  return values;
-}
-
-bool Group::is_float32(const std::string& name) const {
-  const Handle dataset = open_dataset(name);
-  const Handle stored(H5Dget_type(dataset.get()), H5Tclose);
-  return H5Tget_class(stored.get()) == H5T_FLOAT && H5Tget_size(stored.get()) == 4;
-}
-
-std::vector<std::uint16_t> Group::read_16bit(const std::string& name, bool* is_float) const {
-  Handle stored;
-  {
-    const Handle dataset = open_dataset(name);
-    stored = Handle(H5Dget_type(dataset.get()), H5Tclose);
-  }
-  const H5T_class_t kind = H5Tget_class(stored.get());
-  const bool is_unsigned = kind == H5T_INTEGER && H5Tget_sign(stored.get()) == H5T_SGN_NONE;
-  if (H5Tget_size(stored.get()) != 2 || (kind != H5T_FLOAT && !is_unsigned))
-    fail("is neither float16, float32 nor bfloat16 in uint16:", name);
-  *is_float = kind == H5T_FLOAT;
-  return read_array<std::uint16_t>(name, *is_float ? half_type().get() : H5T_NATIVE_UINT16);
-}
-
-std::vector<std::uint32_t> Group::read_uint32(const std::string& name) const {
-  return read_array<std::uint32_t>(name, H5T_NATIVE_UINT32);
-}
-std::vector<double> Group::read_double(const std::string& name) const {
-  return read_array<double>(name, H5T_NATIVE_DOUBLE);
-}
-std::vector<float> Group::read_float(const std::string& name) const {
-  return read_array<float>(name, H5T_NATIVE_FLOAT);
-}
-std::vector<std::int64_t> Group::read_int64(const std::string& name) const {
-  return read_array<std::int64_t>(name, H5T_NATIVE_INT64);
-}
-
-std::vector<std::string> Group::read_strings(const std::string& name) const {
-  const Handle type = string_type();
-  const std::vector<char*> texts = read_array<char*>(name, type.get());
-  std::vector<std::string> values;
-  for (char* text : texts) {
-    values.emplace_back(text ? text : "");
-    H5free_memory(text);
-  }
-  return values;
 }
 
 void Group::write_array(const std::string& name, const void* values, hid_t memory_type, hid_t file_type,

@@ -4,6 +4,7 @@
 
 #include <hdf5.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <stdexcept>
@@ -64,13 +65,18 @@ class Group {
   Extents extents(const std::string& dataset) const;
   std::string dataset_attribute(const std::string& dataset, const std::string& name) const;
   double dataset_number(const std::string& dataset, const std::string& name, double otherwise) const;
-  bool is_float32(const std::string& dataset) const;
-  /// The bits of a dataset of 16-bit floats or 16-bit integers; size is that of the dataset.
-  std::vector<std::uint16_t> read_16bit(const std::string& dataset, bool* is_float) const;
-  std::vector<std::uint32_t> read_uint32(const std::string& dataset) const;
-  std::vector<double> read_double(const std::string& dataset) const;
+  /// How a dataset's values are stored, in words: "float16", "bfloat16", "float32", "float64", "uint16", ...
+  std::string type_of(const std::string& dataset) const;
+  std::string opaque_tag(const std::string& dataset) const;  ///< of bytes of no type; else empty
+  /// Values as they are stored, exact, in either byte order: never converted by HDF5, whose conversions between float
+  /// types round halves away from zero. Throw Error for a type that does not fit: read_float takes float16, bfloat16
+  /// and float32, read_double also float64, the others integers that fit.
   std::vector<float> read_float(const std::string& dataset) const;
+  std::vector<double> read_double(const std::string& dataset) const;
+  std::vector<std::uint16_t> read_uint16(const std::string& dataset) const;
+  std::vector<std::uint32_t> read_uint32(const std::string& dataset) const;
   std::vector<std::int64_t> read_int64(const std::string& dataset) const;
+  std::vector<std::byte> read_opaque(const std::string& dataset) const;
   std::vector<std::string> read_strings(const std::string& dataset) const;
 
   void write(const std::string& dataset, std::span<const double> values, const Extents& extents) const;
@@ -95,8 +101,14 @@ class Group {
  private:
   void write_array(const std::string& dataset, const void* values, hid_t memory_type, hid_t file_type,
                    const Extents& extents) const;
+  std::size_t count_of(const std::string& dataset) const;
+  void read_into(const std::string& dataset, hid_t memory_type, void* values) const;
   template <class T>
   std::vector<T> read_array(const std::string& dataset, hid_t memory_type) const;
+  template <class T>
+  std::vector<T> read_floats(const std::string& dataset) const;
+  template <class T>
+  std::vector<T> read_integers(const std::string& dataset, hid_t memory_type, bool is_signed) const;
   Handle open_dataset(const std::string& name) const;
   [[noreturn]] void fail(const std::string& what, const std::string& name) const;
 

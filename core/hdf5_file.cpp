@@ -1,6 +1,5 @@
 // Files of the HDF5 wrapper; groups are in hdf5.cpp.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -8,6 +7,7 @@
 
 #include "core/atomic_file.h"
 #include "core/hdf5.h"
+#include "core/hdf5_errors.h"
 
 namespace salebench::h5 {
 namespace {
@@ -29,10 +29,7 @@ void silence() {
 File File::open(const std::string& path) {
   silence();
   Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
-  if (file.get() < 0) {
-    if (::access(path.c_str(), R_OK) != 0) throw Error(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
-    throw Error(fmt::format("cannot open {}: not an HDF5 file, or truncated", path));
-  }
+  if (file.get() < 0) throw Error(fmt::format("cannot open {}: {}", path, why_not_opened(path)));
   Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
   return {std::move(file), Group(std::move(root), path + ":/")};
 }

@@ -7,8 +7,8 @@
 #include <limits>
 #include <numeric>
 
-#include "core/half.h"
 #include "core/nearest.h"
+#include "datasets/tensor_values.h"
 
 namespace salebench {
 namespace {
@@ -24,22 +24,9 @@ h5::File open_capture(const std::string& path) {
   }
 }
 
-/// One tensor as float32.
-std::vector<float> read_values(const h5::Group& group, const std::string& name) {
-  if (group.is_float32(name)) return group.read_float(name);
-  bool is_float = true;
-  const std::vector<std::uint16_t> bits = group.read_16bit(name, &is_float);
-  if (!is_float && group.dataset_attribute(name, "dtype") != "bfloat16")
-    throw DataError(fmt::format("{}{} is uint16 without the attribute dtype = bfloat16", group.where(), name));
-  std::vector<float> values(bits.size());
-  for (std::size_t i = 0; i < bits.size(); ++i)
-    values[i] = is_float ? half_to_float(bits[i]) : bfloat16_to_float(bits[i]);
-  return values;
-}
-
 /// One tensor as float32, checked to be finite.
 std::vector<float> read_tensor(const h5::Group& group, const std::string& name, const h5::Extents& sizes) {
-  std::vector<float> values = read_values(group, name);
+  std::vector<float> values = tensor_values(group, name);
   for (std::size_t i = 0; i < values.size(); ++i)
     if (!std::isfinite(values[i]))
       throw DataError(fmt::format("{}{} holds {} at head {}, token {}, channel {}; capture the problem again",
@@ -172,8 +159,7 @@ ProblemInfo Dataset::read_info(const h5::Group& group, const std::string& id) co
     throw DataError(fmt::format("{}: {}", group.where(), error.what()));
   }
   read_attention(group, info);
-  info.dtype = group.dataset_attribute("q", "dtype");
-  if (info.dtype.empty()) info.dtype = group.is_float32("q") ? "float32" : "float16";
+  info.dtype = tensor_dtype(group, "q");
   info.layer = int(group.number_attribute("layer", -1));
   info.model = group.string_attribute("model");
   info.prompt = group.string_attribute("prompt");
