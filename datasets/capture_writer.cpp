@@ -44,9 +44,13 @@ void CaptureWriter::begin(const CaptureProblem& problem) {
   problem_->create_16bit("q", extents(s.q_heads, s.q_len), is_float);
   problem_->create_16bit("k", extents(s.kv_heads, s.kv_len), is_float);
   problem_->create_16bit("v", extents(s.kv_heads, s.kv_len), is_float);
-  for (const char* name : {"q", "k", "v"}) problem_->set_dataset_attribute(name, "dtype", problem.dtype);
+  if (problem.has_output) problem_->create_16bit("output", extents(s.q_heads, s.q_len), is_float);
+  for (const std::string& name : problem_->children()) problem_->set_dataset_attribute(name, "dtype", problem.dtype);
   problem_->set_attribute("scale", problem.scale > 0 ? problem.scale : 1 / std::sqrt(double(s.head_dim)));
   problem_->set_attribute("causal", std::int64_t(problem.causal));
+  if (problem.window > 0) problem_->set_attribute("window", std::int64_t(problem.window));
+  if (problem.first_key > 0) problem_->set_attribute("first_key", std::int64_t(problem.first_key));
+  if (problem.softcap > 0) problem_->set_attribute("softcap", problem.softcap);
   if (problem.layer >= 0) problem_->set_attribute("layer", std::int64_t(problem.layer));
   for (const auto& [name, value] : problem.texts)
     if (!value.empty()) problem_->set_attribute(name, value);

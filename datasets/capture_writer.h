@@ -19,7 +19,11 @@ struct CaptureProblem {
   bool causal = true;
   double scale = 0;               ///< 0: 1 / sqrt(head_dim)
   std::string dtype = "float16";  ///< or "bfloat16"
+  int window = 0;                 ///< keys that a row sees, its own among them; 0 for all before it
+  int first_key = 0;              ///< the first visible key: earlier ones are padding
+  double softcap = 0;             ///< of the logits; 0 for none
   int layer = -1;
+  bool has_output = false;                   ///< whether the model's own output is written too, shaped as q
   std::map<std::string, std::string> texts;  ///< model, prompt, source, ...
 };
 
@@ -36,7 +40,8 @@ class CaptureWriter {
   void set_attribute(const std::string& name, const std::string& value);
   /// Starts a problem; its rows follow.
   void begin(const CaptureProblem& problem);
-  /// Rows [first, first + bits / head_dim) of a head of tensor "q", "k" or "v" of the problem begun last, in its dtype.
+  /// Rows [first, first + bits / head_dim) of a head of tensor "q", "k", "v" or "output" of the problem begun last, in
+  /// its dtype.
   void write_rows(const std::string& tensor, int head, int first, std::span<const std::uint16_t> bits);
   /// Completes the file. Throws WriteError.
   void finish();

@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -13,52 +12,15 @@
 #include "core/atomic_file.h"
 #include "core/nearest.h"
 #include "datasets/dataset.h"
-#include "datasets/tensor_file.h"
+#include "datasets/import_inputs.h"
+#include "datasets/import_remarks.h"
 
 namespace salebench {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<const char*, 3> kTensors = {"q", "k", "v"};
-constexpr std::array<const char*, 3> kLongNames = {"query", "key", "value"};
-constexpr std::uint64_t kLongestAxis = 1 << 30;
-constexpr std::uint64_t kLargestHeadDim = 1 << 16;
 constexpr std::size_t kPieceValues = 1 << 20;
-
-/// One of q, k and v within its file.
-struct Input {
-  std::string name;  ///< "q", "k" or "v"
-  std::shared_ptr<TensorFile> file;
-  std::size_t index = 0;  ///< in file->names()
-  TensorInfo info;
-  std::uint64_t heads = 0, len = 0, dim = 0;
-  bool heads_first = true;  ///< [heads, len, dim], else [len, heads, dim]
-  std::uint64_t first = 0;  ///< element that the batch begins with
-
-  std::string where() const {
-    return fmt::format("{}, tensor {}{}", file->path(), name,
-                       info.name.empty() || info.name == name ? "" : " ('" + printable(info.name) + "')");
-  }
-};
-
-using Keys = std::map<std::string, std::string>;
-
-/// "q=model.q,k=model.k". Throws std::invalid_argument.
-Keys parse_keys(const std::string& text) {
-  Keys keys;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find(',', at), text.size());
-    const std::string part = text.substr(at, end - at);
-    const std::size_t equals = part.find('=');
-    const std::string tensor = part.substr(0, equals);
-    if (equals == std::string::npos || equals + 1 == part.size() || std::ranges::count(kTensors, tensor) == 0 ||
-        !keys.emplace(tensor, part.substr(equals + 1)).second)
-      throw std::invalid_argument(fmt::format("--keys: '{}' is not one of q=NAME, k=NAME and v=NAME", part));
-    at = end + 1;
-  }
-  return keys;
-}
 
 void check_options(const ImportOptions& o) {
   if (o.inputs.size() != 1 && o.inputs.size() != 3)
@@ -75,9 +37,17 @@ void check_options(const ImportOptions& o) {
     throw std::invalid_argument(fmt::format("dtype is '{}', not float16 or bfloat16", o.dtype));
   if (!std::isfinite(o.scale) || o.scale < 0)
     throw std::invalid_argument(fmt::format("scale is {}, but must be positive", o.scale));
+  if (!std::isfinite(o.softcap) || o.softcap < 0)
+    throw std::invalid_argument(fmt::format("softcap is {}, but must be positive", o.softcap));
+  if (o.window < 0 || o.first_key < 0)
+    throw std::invalid_argument("a window and a first key are numbers of keys, not negative");
+  if (o.window > 0 && !o.causal)
+    throw std::invalid_argument("--window is that of a causal mask; it goes with no --non-causal");
   if (o.out.empty()) throw std::invalid_argument("no output file");
   std::error_code ignored;
-  for (const std::string& input : o.inputs)
+  std::vector<std::string> inputs = o.inputs;
+  inputs.push_back(o.output);
+  for (const std::string& input : inputs)
     if (fs::equivalent(input, o.out, ignored))
       throw std::invalid_argument(fmt::format("{} is both input and output", o.out));
   if (fs::exists(o.out, ignored) && !o.force)
@@ -92,92 +62,8 @@ std::string problem_id(const ImportOptions& o) {
   return id;
 }
 
-/// Which tensor of the file is q, k or v. Throws DataError with near names.
-std::size_t find_tensor(const TensorFile& file, const std::string& name, const std::string& long_name, const Keys& keys,
-                        bool one_each) {
-  const std::vector<std::string>& names = file.names();
-  const auto named = keys.find(name);
-  if (named == keys.end() && one_each && names.size() == 1) return 0;
-  const std::vector<std::string> wanted =
-      named != keys.end() ? std::vector{named->second} : std::vector{name, long_name};
-  for (const std::string& want : wanted)
-    if (const auto found = std::ranges::find(names, want); found != names.end())
-      return std::size_t(found - names.begin());
-  // Names come from the file: show few, and none that is very long.
-  std::vector<std::string> known;
-  for (std::size_t i = 0; i < names.size() && known.size() < 20; ++i)
-    if (!names[i].empty() && names[i].size() <= 100) known.push_back(printable(names[i]));
-  if (named != keys.end())
-    throw DataError(fmt::format("{} has no tensor '{}'{}", file.path(), wanted[0], did_you_mean(wanted[0], known)));
-  throw DataError(fmt::format("{} has no tensor '{}' or '{}' (known: {}); --keys {}=NAME tells which one it is",
-                              file.path(), name, long_name, fmt::join(known, ", "), name));
-}
-
-/// Heads, length and head_dim of a tensor by the layout. Throws DataError.
-void apply_layout(const ImportOptions& o, Input& input) {
-  const std::vector<std::uint64_t>& shape = input.info.shape;
-  const bool batched = o.layout.size() == 4;
-  const std::string found = fmt::format("{} is [{}]", input.where(), fmt::join(shape, ", "));
-  if (shape.size() != o.layout.size())
-    throw DataError(fmt::format("{}, which is not of layout {}{}", found, o.layout,
-                                shape.size() == 4   ? "; --layout bhld or blhd takes one of a batch"
-                                : shape.size() == 3 ? "; --layout hld or lhd has no batch"
-                                                    : ""));
-  for (const std::uint64_t size : shape)
-    if (size == 0 || size > kLongestAxis) throw DataError(fmt::format("{}: it is empty or too large", found));
-  input.heads_first = o.layout.ends_with("hld");
-  const std::size_t axis = batched ? 1 : 0;
-  input.heads = shape[input.heads_first ? axis : axis + 1];
-  input.len = shape[input.heads_first ? axis + 1 : axis];
-  input.dim = shape[axis + 2];
-  if (input.dim > kLargestHeadDim) throw DataError(fmt::format("{}: head_dim {} is too large", found, input.dim));
-  if (batched) {
-    if (std::uint64_t(o.batch) >= shape[0])
-      throw DataError(fmt::format("{}: there is no batch {}, they count from 0", found, o.batch));
-    input.first = std::uint64_t(o.batch) * input.heads * input.len * input.dim;
-  }
-}
-
-std::vector<Input> open_inputs(const ImportOptions& o) {
-  const Keys keys = parse_keys(o.keys);
-  std::vector<std::shared_ptr<TensorFile>> files;
-  for (const std::string& path : o.inputs) files.push_back(open_tensor_file(path));
-  std::vector<Input> inputs;
-  for (std::size_t i = 0; i < kTensors.size(); ++i) {
-    Input input;
-    input.name = kTensors[i];
-    input.file = files[files.size() == 1 ? 0 : i];
-    input.index = find_tensor(*input.file, input.name, kLongNames[i], keys, files.size() == 3);
-    input.info = input.file->info(input.index);
-    if (input.info.type == ElementType::kOther || input.info.type == ElementType::kBool)
-      throw DataError(fmt::format("{} is of type {}; float16, bfloat16, float32 and float64 are imported",
-                                  input.where(), printable(input.info.type_name)));
-    apply_layout(o, input);
-    inputs.push_back(std::move(input));
-  }
-  return inputs;
-}
-
-/// The shape of the problem. Throws DataError where the three tensors don't belong together.
-Shape problem_shape(const Input& q, const Input& k, const Input& v, const std::string& layout) {
-  const auto sizes = [](const Input& x) { return fmt::format("{} heads x {} tokens x {}", x.heads, x.len, x.dim); };
-  const auto misfit = [&](const std::string& what) {
-    return DataError(
-        fmt::format("{} (q is {}, k is {}, v is {}; is the layout {}?)", what, sizes(q), sizes(k), sizes(v), layout));
-  };
-  if (k.heads != v.heads || k.len != v.len || k.dim != v.dim) throw misfit("k and v must be alike");
-  if (q.dim != k.dim) throw misfit("q and k must have the same head_dim");
-  const Shape shape = {int(q.heads), int(k.heads), int(q.len), int(k.len), int(q.dim)};
-  try {
-    shape.check();
-  } catch (const std::invalid_argument& error) {
-    throw misfit(error.what());
-  }
-  return shape;
-}
-
 /// Checks a piece of a tensor and rounds it; its rows begin with row `first` in the order of the file.
-std::vector<std::uint16_t> round_piece(const Input& input, std::uint64_t first, std::span<const float> values,
+std::vector<std::uint16_t> round_piece(const ImportInput& input, std::uint64_t first, std::span<const float> values,
                                        const std::string& dtype) {
   std::vector<std::uint16_t> bits = to_16bit(values, dtype);
   // All bits of the exponent set: infinity or NaN, in the file or by rounding.
@@ -197,7 +83,8 @@ std::vector<std::uint16_t> round_piece(const Input& input, std::uint64_t first, 
 }
 
 /// Writes the rows of a piece, which begin with row `first` in the order of the file, to their heads.
-void write_piece(CaptureWriter& writer, const Input& input, std::uint64_t first, std::span<const std::uint16_t> bits) {
+void write_piece(CaptureWriter& writer, const ImportInput& input, std::uint64_t first,
+                 std::span<const std::uint16_t> bits) {
   const std::uint64_t rows = bits.size() / input.dim;
   if (input.heads_first) {
     for (std::uint64_t row = 0; row < rows;) {
@@ -219,9 +106,10 @@ void write_piece(CaptureWriter& writer, const Input& input, std::uint64_t first,
   }
 }
 
-/// Reads, checks and writes one tensor. `step` hears of every piece's rows.
+/// Reads, checks and writes one tensor. `step` hears of every piece's rows. Returns what its values look like.
 template <class Step>
-void copy_tensor(const Input& input, CaptureWriter& writer, const std::string& dtype, const Step& step) {
+TensorLook copy_tensor(const ImportInput& input, CaptureWriter& writer, const std::string& dtype, const Step& step) {
+  TensorLook look(input.heads, input.len, input.dim, input.heads_first);
   const std::shared_ptr<ByteSource> data = input.file->data(input.index);
   const std::uint64_t rows = input.heads * input.len;
   const std::size_t element = size_of(input.info.type), piece_rows = std::max<std::size_t>(1, kPieceValues / input.dim);
@@ -233,46 +121,55 @@ void copy_tensor(const Input& input, CaptureWriter& writer, const std::string& d
     bytes.resize(values.size() * element);
     data->read((input.first + row * input.dim) * element, bytes);
     to_float32(input.info.type, bytes, values);
+    look.add(row, values);
     write_piece(writer, input, row, round_piece(input, row, values, dtype));
     step(count);
   }
   data->finish();
+  return look;
 }
 
 }  // namespace
 
-CaptureProblem import_capture(const ImportOptions& o, const ProgressCall& progress) {
+ImportResult import_capture(const ImportOptions& o, const ProgressCall& progress) {
   check_options(o);
-  CaptureProblem problem;
+  ImportResult result;
+  CaptureProblem& problem = result.problem;
   problem.id = problem_id(o);
-  const std::vector<Input> inputs = open_inputs(o);
-  problem.shape = problem_shape(inputs[0], inputs[1], inputs[2], o.layout);
+  const std::vector<ImportInput> inputs = open_inputs(o);
+  problem.shape = problem_shape(inputs, o.layout);
+  if (o.first_key >= problem.shape.kv_len)
+    throw std::invalid_argument(
+        fmt::format("--first-key {}: there are {} keys, which count from 0", o.first_key, problem.shape.kv_len));
   const bool all_bfloat16 =
-      std::ranges::all_of(inputs, [](const Input& input) { return input.info.type == ElementType::kBfloat16; });
+      std::ranges::all_of(inputs, [](const ImportInput& input) { return input.info.type == ElementType::kBfloat16; });
   problem.dtype = !o.dtype.empty() ? o.dtype : all_bfloat16 ? "bfloat16" : "float16";
-  problem.causal = o.causal;
-  problem.scale = o.scale;
-  problem.layer = o.layer;
+  problem.causal = o.causal, problem.scale = o.scale, problem.layer = o.layer;
+  problem.window = o.window, problem.first_key = o.first_key, problem.softcap = o.softcap;
+  problem.has_output = !o.output.empty();
   problem.texts = {{"model", o.model}, {"source", o.source}};
 
   CaptureWriter writer(o.out);
   double done = 0, all = 0;
-  for (const Input& input : inputs) all += double(input.heads) * double(input.len);
+  for (const ImportInput& input : inputs) all += double(input.heads) * double(input.len);
   const auto step = [&](std::size_t rows) {
     done += double(rows);
     if (progress && !progress(done / all)) throw Stopped("the import was stopped");
   };
   const std::string full = fmt::format("cannot write {}: is the disk full?", o.out);
+  std::map<std::string, TensorLook> looks;
   try {
     writer.begin(problem);
-    for (const Input& input : inputs) copy_tensor(input, writer, problem.dtype, step);
+    for (const ImportInput& input : inputs) looks.emplace(input.name, copy_tensor(input, writer, problem.dtype, step));
   } catch (const h5::Error&) {
     throw WriteError(full);
   } catch (const WriteError&) {
     throw WriteError(full);  // instead of the name of a temporary file
   }
   writer.finish();
-  return problem;
+  result.warnings = layout_remarks(problem.shape, o.layout);
+  std::ranges::copy(value_remarks(looks, problem.shape, o.first_key, o.layout), std::back_inserter(result.warnings));
+  return result;
 }
 
 }  // namespace salebench

@@ -1,6 +1,7 @@
 #include "harness/import_verb.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "core/hdf5.h"
 #include "harness/errors.h"
@@ -24,6 +25,15 @@ void add_import(CLI::App& app, ImportOptions& o) {
       ->check(CLI::IsMember({"float16", "bfloat16"}));
   import->add_flag("!--non-causal", o.causal, "every query sees every key");
   import->add_option("--scale", o.scale, "multiplies q . k (default 1 / sqrt(head_dim))")->check(CLI::PositiveNumber);
+  import->add_option("--window", o.window, "keys that a row sees, its own among them (default: all before it)")
+      ->check(CLI::PositiveNumber);
+  import->add_option("--first-key", o.first_key, "first key that the mask shows; those before it are left padding")
+      ->check(CLI::NonNegativeNumber);
+  import->add_option("--softcap", o.softcap, "logits are capped at this by tanh")->check(CLI::PositiveNumber);
+  import
+      ->add_option("--output", o.output,
+                   "the model's own attention output, shaped as q: a file, or the name of a tensor of the input")
+      ->option_text("FILE_OR_KEY");
   import->add_option("--layer", o.layer, "layer of the model")->check(CLI::NonNegativeNumber);
   import->add_option("--model", o.model, "name of the model, kept with the capture");
   import->add_option("--source", o.source, "where the tensors come from, kept with the capture");
@@ -32,7 +42,8 @@ void add_import(CLI::App& app, ImportOptions& o) {
 int run_import(const ImportOptions& options) {
   catch_interrupts();
   try {
-    const CaptureProblem problem = import_capture(options, [](double) { return !interrupted; });
+    const auto [problem, warnings] = import_capture(options, [](double) { return !interrupted; });
+    for (const std::string& warning : warnings) spdlog::warn("{}", warning);
     const Shape& s = problem.shape;
     fmt::print("{}: {}, q [{}, {}, {}], k and v [{}, {}, {}], {}\n", options.out, problem.id, s.q_heads, s.q_len,
                s.head_dim, s.kv_heads, s.kv_len, s.head_dim, problem.dtype);

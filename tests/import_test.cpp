@@ -164,7 +164,7 @@ TEST_F(Import, WritesWhatTheOptionsSay) {
   options.inputs = {write("layer10.npz", npz(tensors, "f2", Zip::kStored))};
   options.out = path("mine.h5");
   options.scale = 0.5, options.causal = false, options.layer = 10, options.model = "m", options.source = "s";
-  EXPECT_EQ(import_capture(options).id, "layer10");
+  EXPECT_EQ(import_capture(options).problem.id, "layer10");
   const ProblemInfo info = Dataset(options.out).problem("layer10");
   EXPECT_EQ(info.scale, 0.5);
   EXPECT_FALSE(info.causal);
@@ -172,7 +172,7 @@ TEST_F(Import, WritesWhatTheOptionsSay) {
   EXPECT_EQ(info.model + info.source, "ms");
   options.inputs = write_npys(tensors, "f2");
   options.force = true;
-  EXPECT_EQ(import_capture(options).id, "mine");
+  EXPECT_EQ(import_capture(options).problem.id, "mine");
 }
 
 TEST_F(Import, FindsTensorsByName) {
