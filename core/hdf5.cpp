@@ -149,6 +149,16 @@ void Group::copy_from(const Group& source, const std::string& source_name, const
     fail("cannot copy", name);
 }
 
+std::vector<std::string> Group::attributes() const {
+  std::vector<std::string> names;
+  const auto add = [](hid_t, const char* name, const H5A_info_t*, void* list) {
+    static_cast<std::vector<std::string>*>(list)->emplace_back(name);
+    return herr_t(0);
+  };
+  if (H5Aiterate2(id(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names) < 0) fail("cannot list attributes", "");
+  return names;
+}
+
 bool Group::has_attribute(const std::string& name) const {
   return H5Aexists(id(), name.c_str()) > 0;
 }

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "core/nearest.h"
+#include "datasets/attributes.h"
 #include "datasets/tensor_values.h"
 
 namespace salebench {
@@ -127,7 +128,11 @@ Dataset::Dataset(const std::string& path) : path_(path), file_(open_capture(path
         fmt::format("{} has capture format version {}, this program reads {}", path, version, kFormatVersion));
   try {
     const h5::Group problems = root.open_group("problems");
-    for (const std::string& id : problems.children()) problems_.push_back(read_info(problems.open_group(id), id));
+    for (const std::string& id : problems.children()) {
+      const h5::Group group = problems.open_group(id);
+      for (const std::string& name : check_attributes(group)) unknown_names_.insert(name);
+      problems_.push_back(read_info(group, id));
+    }
   } catch (const h5::Error& error) {
     throw DataError(error.what());
   }

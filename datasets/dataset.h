@@ -1,6 +1,7 @@
 // Captured problems in an HDF5 file: /problems/<id>/{q,k,v} as [heads, len, head_dim], float16, or bfloat16 in uint16.
 #pragma once
 
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ class Dataset {
 
   const std::string& path() const { return path_; }
   const std::vector<ProblemInfo>& problems() const { return problems_; }
+  /// Attributes and datasets of problems that nothing here knows, so that they are not heeded.
+  const std::set<std::string>& unknown_names() const { return unknown_names_; }
   /// Throws DataError with the nearest id.
   const ProblemInfo& problem(const std::string& id) const;
 
@@ -47,6 +50,7 @@ class Dataset {
   std::string path_;
   h5::File file_;
   std::vector<ProblemInfo> problems_;
+  std::set<std::string> unknown_names_;
 };
 
 /// The view of a loaded problem: a copy of its prefix, with repeated heads.

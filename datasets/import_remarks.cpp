@@ -57,7 +57,8 @@ TensorLook::TensorLook(std::uint64_t heads, std::uint64_t len, std::uint64_t dim
       sums_(compares_heads_ ? heads * dim : 0) {}
 
 void TensorLook::add(std::uint64_t first, std::span<const float> values) {
-  for (std::uint64_t i = 0; i < values.size() / dim_; ++i) {
+  const std::uint64_t rows = values.size() / dim_;
+  for (std::uint64_t i = 0; i < rows; ++i) {
     const std::span<const float> row = values.subspan(i * dim_, dim_);
     const std::uint64_t token = heads_first_ ? (first + i) % len_ : (first + i) / heads_;
     if (!token_seen_[token]) token_seen_[token] = std::ranges::any_of(row, [](float x) { return x != 0; });

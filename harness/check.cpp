@@ -11,6 +11,7 @@
 
 #include "core/reference.h"
 #include "datasets/dataset.h"
+#include "harness/open_capture.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/block_scores.h"
 
@@ -140,7 +141,7 @@ void print_problem(const nlohmann::json& rows, const ProblemInfo& info) {
 
 void check_capture(const CheckOptions& options) {
   const BlockSize block = parse_block(options.block);
-  const Dataset dataset(options.path);
+  const Dataset dataset = open_capture(options.path);
   nlohmann::json all = nlohmann::json::array();
   std::string unsound;
   for (const ProblemInfo& info : dataset.problems()) {

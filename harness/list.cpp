@@ -9,6 +9,7 @@
 #include "core/registry.h"
 #include "datasets/dataset.h"
 #include "datasets/truth_cache.h"
+#include "harness/open_capture.h"
 #include "harness/provenance.h"
 #include "results/problem_columns.h"
 
@@ -32,7 +33,7 @@ std::string list_datasets(std::vector<std::string> paths, bool json) {
   nlohmann::json all = nlohmann::json::array();
   std::string text;
   for (const std::string& path : paths) {
-    const Dataset dataset(path);
+    const Dataset dataset = open_capture(path);
     text += path + "\n";
     for (const ProblemInfo& p : dataset.problems()) {
       const Shape& s = p.shape;

@@ -10,6 +10,7 @@
 #include "datasets/mask_file.h"
 #include "harness/cell_backends.h"
 #include "harness/honoured.h"
+#include "harness/open_capture.h"
 #include "kernels/cpu/attention.h"
 
 #define XXH_INLINE_ALL
@@ -93,7 +94,7 @@ std::string role_name(Role role) {
 std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datasets) {
   std::vector<CheckedView> views;
   for (const DatasetConfig& config : datasets) {
-    const Dataset dataset(config.path);
+    const Dataset dataset = open_capture(config.path);
     std::vector<std::string> ids;
     for (const ProblemInfo& info : dataset.problems()) ids.push_back(info.id);
     for (const std::string& glob : config.problems) {
