@@ -61,7 +61,7 @@ void refuse_set_knobs(const YamlDocument& document, const YAML::Node& methods, c
 
 std::vector<CalibrateConfig> read_calibrate_configs(const std::string& path,
                                                     const std::vector<std::string>& overrides) {
-  const YamlDocument document(path, overrides);
+  const YamlDocument document = open_config(path, overrides);
   YamlMap root(document, document.root(), "");
   CalibrateConfig config;
   config.sweep = read_sweep(document, root);

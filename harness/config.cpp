@@ -64,7 +64,7 @@ std::string beside_config(const YamlDocument& document, const std::string& path)
   return walked(fs::absolute(document.path()).parent_path() / path);
 }
 
-/// OMP_NUM_THREADS, of which the outermost level counts; 0, for all cores, where it is unset or no number of threads.
+/// OMP_NUM_THREADS, of which the outermost level counts; 0 where it is unset or no number of threads.
 int threads_of_environment() {
   const char* text = std::getenv("OMP_NUM_THREADS");
   const int threads = text ? std::atoi(text) : 0;
@@ -152,6 +152,14 @@ std::vector<ParamValues> expand(const MethodConfig& config) {
   return combinations;
 }
 
+YamlDocument open_config(const std::string& path, const std::vector<std::string>& overrides) {
+  YamlDocument document(path, overrides);
+  // In the document, so that the stored config says with how many threads it ran.
+  if (const int threads = threads_of_environment(); threads > 0)
+    document.set_default("threads", std::to_string(threads));
+  return document;
+}
+
 std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& map) {
   std::vector<DatasetConfig> configs;
   const YAML::Node datasets = map.required("datasets");
@@ -185,7 +193,7 @@ SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
   YamlMap truth = root.map("truth");
   sweep.truth_rows = truth.integer("rows", 0, 0, 1 << 30);
   truth.done();
-  sweep.threads = root.integer("threads", threads_of_environment(), 0, kMostThreads);
+  sweep.threads = root.integer("threads", 0, 0, kMostThreads);
   sweep.seed = std::uint64_t(root.integer("seed", 1, 0, 1 << 30));
   for (const char* section : {"datasets", "methods", "calibrate"}) root.has(section);
   root.done();  // before what must be there, so that a misspelt key is named instead of the one that it should be
@@ -196,7 +204,7 @@ SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
 }
 
 SweepConfig read_config(const std::string& path, const std::vector<std::string>& overrides) {
-  const YamlDocument document(path, overrides);
+  const YamlDocument document = open_config(path, overrides);
   YamlMap root(document, document.root(), "");
   SweepConfig sweep = read_sweep(document, root);
   if (root.has("calibrate"))

@@ -53,7 +53,7 @@ void add_run(CLI::App& app, Commands& c) {
   run->add_option("--set", c.run.overrides,
                   "override a config value: measure.max_time=5, methods.sale.threshold=[0.001,0.002]")
       ->allow_extra_args(false);
-  run->add_option("--only", c.run.only, "run only the cells whose id or label matches this glob");
+  run->add_option("--only", c.run.only, "run only the cells whose id or label is this, or else matches it as a glob");
   run->add_option("--note", c.run.note, "text to keep with the results");
   run->add_flag("--dry-run", c.run.dry_run, "list the cells, what is skipped and why, and a time estimate");
   run->add_flag("--quick", c.run.quick, "run each cell once; times are marked unusable");

@@ -147,6 +147,11 @@ void YamlDocument::apply(const std::string& override_text) {
   root_.reset(with_value(root_, keys, key_path, value));  // assigning would change what the old root shares
 }
 
+void YamlDocument::set_default(const std::string& key, const std::string& value) {
+  const YAML::Node& root = root_;
+  if (!root[key].IsDefined()) root_.force_insert(key, value);
+}
+
 std::string YamlDocument::text() const {
   YAML::Emitter out;
   out << written_out(root_);

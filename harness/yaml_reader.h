@@ -22,6 +22,9 @@ class YamlDocument {
   /// Throws UsageError for a missing file, bad YAML, a second document or an override that is not path=value.
   YamlDocument(const std::string& path, const std::vector<std::string>& overrides);
 
+  /// Gives a top-level key a value where the document has none.
+  void set_default(const std::string& key, const std::string& value);
+
   const YAML::Node& root() const { return root_; }
   const std::string& path() const { return path_; }
   std::string text() const;  ///< the whole document, overrides included, aliases and merges written out

@@ -55,6 +55,28 @@ def write_capture(path, problems):
     return Path(path)
 
 
+def tensors(dtype=np.float16, q_heads=2, kv_heads=1, length=192, dim=32, seed=3):
+    """q, k, v of sixteenths, which all types hold exactly."""
+    rng = np.random.default_rng(seed)
+    shapes = {"q": (q_heads, length, dim), "k": (kv_heads, length, dim), "v": (kv_heads, length, dim)}
+    return {name: (rng.integers(-32, 33, shape) / 16).astype(dtype) for name, shape in shapes.items()}
+
+
+def save_npys(box, arrays):
+    """One .npy each, for `salebench import`."""
+    for name, x in arrays.items():
+        np.save(box.path(f"{name}.npy"), x)
+    return [f"{name}.npy" for name in arrays]
+
+
+def read_capture(path):
+    """(id, {q, k, v}, attributes) of a capture with one problem; bfloat16 as its bits."""
+    with h5py.File(path) as file:
+        assert file.attrs["format"] == "salebench.capture"
+        (name, group), = file["problems"].items()
+        return name, {tensor: group[tensor][()] for tensor in "qkv"}, dict(group.attrs), group["q"].attrs["dtype"]
+
+
 def read_table(path, table="cells"):
     """The rows of a table of run.h5 or of a cell's file, as dicts."""
     with h5py.File(path) as file:
