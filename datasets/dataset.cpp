@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "core/nearest.h"
@@ -85,6 +86,24 @@ int count_attribute(const h5::Group& group, const std::string& name) {
   return int(value);
 }
 
+/// The named attributes that are texts or numbers, as JSON; "" for none.
+std::string attributes_json(const h5::Group& group, const std::vector<std::string>& names) {
+  nlohmann::json values = nlohmann::json::object();
+  for (const std::string& name : names) {
+    if (!group.has_attribute(name)) continue;
+    if (const std::string text = group.string_attribute(name); !text.empty()) {
+      values[name] = text;
+      continue;
+    }
+    try {
+      values[name] = group.number_attribute(name, 0);
+    } catch (const h5::Error&) {
+      values[name] = "not a text or a number";
+    }
+  }
+  return values.empty() ? "" : values.dump();
+}
+
 /// What attention the problem is; its shape becomes that of the tokens that are no padding.
 void read_attention(const h5::Group& group, ProblemInfo& info) {
   info.causal = group.number_attribute("causal", 1) != 0;
@@ -130,8 +149,10 @@ Dataset::Dataset(const std::string& path) : path_(path), file_(open_capture(path
     const h5::Group problems = root.open_group("problems");
     for (const std::string& id : problems.children()) {
       const h5::Group group = problems.open_group(id);
-      for (const std::string& name : check_attributes(group)) unknown_names_.insert(name);
+      const std::vector<std::string> unknown = check_attributes(group);
+      unknown_names_.insert(unknown.begin(), unknown.end());
       problems_.push_back(read_info(group, id));
+      problems_.back().attributes = attributes_json(group, unknown);
     }
   } catch (const h5::Error& error) {
     throw DataError(error.what());

@@ -59,5 +59,7 @@ ProblemTensors apply_view(const ProblemTensors& problem, const ProblemView& view
 /// 32 hex digits that identify the values, shape and attention of a problem. The same for float16 and bfloat16 files
 /// that hold the same values, and for a sliding window that no row reaches as for none.
 std::string fingerprint(const HostProblem& problem);
+/// The same for a view of a captured problem, what no kernel does of its attention (softcap, sinks) included.
+std::string fingerprint(const HostProblem& problem, const ProblemInfo& info);
 
 }  // namespace salebench

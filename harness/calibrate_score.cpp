@@ -87,7 +87,7 @@ ScoredProblem load_scored(const CheckedView& view, const std::string& fit, bool 
                           const TruthKey& key, const ProgressCall& progress) {
   ScoredProblem p{view, apply_view(Dataset(view.dataset).load(view.problem->id), {view.view.length, 1}), {}, {}, {}};
   const HostProblem problem = p.tensors.view();
-  if (fingerprint(problem) != view.truth_fingerprint)
+  if (fingerprint(problem, *view.problem) != view.truth_fingerprint)
     throw DataError(fmt::format("{} has changed since the calibration began", view.dataset));
   p.truth = cache.get(key, problem, progress);
   if (!fitted) {

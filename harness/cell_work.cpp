@@ -22,7 +22,7 @@ double median_known(std::vector<double> values) {
 
 ProblemTensors load_problem(const PlannedCell& cell) {
   ProblemTensors single = apply_view(Dataset(cell.dataset).load(cell.problem->id), {cell.view.length, 1});
-  if (fingerprint(single.view()) != cell.truth_fingerprint)
+  if (fingerprint(single.view(), *cell.problem) != cell.truth_fingerprint)
     throw DataError(fmt::format("{} has changed since the run was planned; start a new run", cell.dataset));
   return single;
 }

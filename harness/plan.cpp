@@ -1,6 +1,7 @@
 #include "harness/plan.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <map>
@@ -12,6 +13,7 @@
 #include "harness/honoured.h"
 #include "harness/open_capture.h"
 #include "kernels/cpu/attention.h"
+#include "results/places.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -31,10 +33,10 @@ std::string files_of(Method& method) {
 std::string cell_id(const SweepConfig& s, const PlannedCell& cell, const std::string& files, bool quick) {
   const MeasureConfig& m = s.measure;
   const std::string all =
-      fmt::format("{} v{} {}{} | {} | {} threads {} | {} {} {} {} {} {} {} | rows {} seed {} quick {} masks {}",
-                  cell.method, method_info(cell.method).version, param_text(cell.params), files, cell.fingerprint,
-                  cell.backend, s.threads, m.cache, m.warmup, m.min_time, m.max_time, m.max_noise, m.min_samples,
-                  m.baseline, s.truth_rows, s.seed, quick, s.save_masks);
+      fmt::format("{} v{} {}{} | {} {} | {} threads {} | {} {} {} {} {} {} {} | rows {} seed {} quick {} masks {}",
+                  cell.method, method_info(cell.method).version, param_text(cell.params), files, cell.problem->id,
+                  cell.fingerprint, cell.backend, s.threads, m.cache, m.warmup, m.min_time, m.max_time, m.max_noise,
+                  m.min_samples, m.baseline, s.truth_rows, s.seed, quick, s.save_masks);
   std::string rare;
   if (m.pause > 0) rare += fmt::format(" pause {}", m.pause);
   if (cell.round > 0) rare += fmt::format(" round {}", cell.round);
@@ -48,7 +50,7 @@ void add_views(const DatasetConfig& config, const Dataset& dataset, const Proble
   const ProblemTensors whole = dataset.load(info.id);
   for (const int length : config.lengths) {
     Dataset::shape_of(info, {length, 1});  // refuses a length that the capture does not have
-    const std::string single = fingerprint(apply_view(whole, {length, 1}).view());
+    const std::string single = fingerprint(apply_view(whole, {length, 1}).view(), info);
     for (const int repeat : config.repeats) {
       const ProblemView view = {length, repeat};
       views.push_back({dataset.path(), shared, view, Dataset::shape_of(info, view),
@@ -112,7 +114,10 @@ std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datase
 }
 
 std::string PlannedCell::label() const {
-  return fmt::format("{}{}{} | {} {}{}{}", method, settings.empty() ? "" : " ", settings, problem->id, shape.kv_len,
+  const std::string attention = attention_text(*problem);
+  return fmt::format("{}{}{} | {}{}{}{} {}{}{}", method, settings.empty() ? "" : " ", settings, dataset_label,
+                     dataset_label.empty() ? "" : " ", problem->id,
+                     attention.empty() ? "" : fmt::format(" ({})", attention), shape.kv_len,
                      view.repeat > 1 ? fmt::format(" x{}", view.repeat) : "", backend == "cuda" ? " cuda" : "");
 }
 
@@ -122,10 +127,35 @@ const PlannedCell& Plan::cell(const std::string& id) const {
   return *found;
 }
 
+namespace {
+
+/// How cells call their data set where there are several.
+void name_datasets(Plan& plan) {
+  std::set<std::string> paths;
+  for (const PlannedCell& cell : plan.cells) paths.insert(cell.dataset);
+  if (paths.size() < 2) return;
+  const auto labels = short_paths(paths);
+  for (PlannedCell& cell : plan.cells) cell.dataset_label = labels.at(cell.dataset);
+}
+
+/// Says which problems are measured once although they are asked for twice.
+void warn_of_equals(const std::vector<CheckedView>& views) {
+  std::map<std::pair<std::string, std::string>, std::string> first;  // data set by problem and values
+  for (const CheckedView& v : views) {
+    const auto [place, fresh] = first.try_emplace({v.problem->id, v.fingerprint}, v.dataset);
+    if (!fresh && place->second != v.dataset)
+      spdlog::warn("problem {} of {} equals that of {} in all its values: it is measured once", v.problem->id,
+                   v.dataset, place->second);
+  }
+}
+
+}  // namespace
+
 Plan make_plan(SweepConfig sweep, bool quick) {
   Plan plan{std::move(sweep), quick, {}, {}};
   std::set<std::string> seen;
   const std::vector<CheckedView> views = check_datasets(plan.sweep.datasets);
+  warn_of_equals(views);
   for (int round = 0; round < plan.sweep.measure.rounds; ++round)
     for (const CheckedView& view : views)
       for (const std::string& backend : plan.sweep.backends)
@@ -134,6 +164,7 @@ Plan make_plan(SweepConfig sweep, bool quick) {
             PlannedCell cell = plan_cell(plan.sweep, view, backend, round, config.name, values, quick);
             if (seen.insert(cell.id).second) plan.cells.push_back(std::move(cell));
           }
+  name_datasets(plan);
   return plan;
 }
 

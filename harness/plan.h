@@ -24,8 +24,9 @@ struct PlannedCell {
   std::string settings;  ///< those that the config sets, for people
   std::string role;
   std::string backend;
-  int round = 0;                               ///< which of the measurements of this cell
-  std::string dataset;                         ///< path
+  int round = 0;              ///< which of the measurements of this cell
+  std::string dataset;        ///< path
+  std::string dataset_label;  ///< what tells its path from those of others in the plan; empty if it is the only one
   std::shared_ptr<const ProblemInfo> problem;  ///< as captured
   ProblemView view;
   Shape shape;                    ///< of the view
