@@ -260,6 +260,15 @@ std::vector<float> Dataset::load_output(const std::string& id) const {
   }
 }
 
+std::string Dataset::output_dtype(const std::string& id) const {
+  try {
+    const h5::Group group = file_.root().open_group("problems").open_group(id);
+    return group.has("output") ? tensor_dtype(group, "output") : "";
+  } catch (const h5::Error& error) {
+    throw DataError(error.what());
+  }
+}
+
 ProblemTensors apply_view(const ProblemTensors& p, const ProblemView& view) {
   const Shape& from = p.shape;
   ProblemInfo info;

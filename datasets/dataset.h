@@ -43,6 +43,8 @@ class Dataset {
   /// The model's own attention output, [q_heads, q_len, head_dim] without padding, where the capture holds it; else
   /// empty.
   std::vector<float> load_output(const std::string& id) const;
+  /// The type of that output, "" where there is none.
+  std::string output_dtype(const std::string& id) const;
 
  private:
   ProblemInfo read_info(const h5::Group& group, const std::string& id) const;

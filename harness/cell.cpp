@@ -77,6 +77,7 @@ CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache&
   } catch (...) {
     fail(result, Status::error, "threw something that is not a std::exception");
   }
+  result.cell.reason = joined(result.cell.reason, cell.doubt);
   result.cell.bytes_peak = peak_bytes();
   result.cell.wall_s = watch.seconds();
   result.cell.other_cores = watch.other_cores();

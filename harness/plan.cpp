@@ -12,6 +12,7 @@
 #include "harness/cell_backends.h"
 #include "harness/honoured.h"
 #include "harness/open_capture.h"
+#include "harness/output_check.h"
 #include "kernels/cpu/attention.h"
 #include "results/places.h"
 
@@ -48,13 +49,16 @@ void add_views(const DatasetConfig& config, const Dataset& dataset, const Proble
                std::vector<CheckedView>& views) {
   const auto shared = std::make_shared<const ProblemInfo>(info);
   const ProblemTensors whole = dataset.load(info.id);
+  const auto output = check_stored_output(dataset, info, whole);
+  const std::string doubt = output ? output->complaint() : "";
+  if (!doubt.empty()) spdlog::warn("{}: {}: {}", dataset.path(), info.id, doubt);
   for (const int length : config.lengths) {
     Dataset::shape_of(info, {length, 1});  // refuses a length that the capture does not have
     const std::string single = fingerprint(apply_view(whole, {length, 1}).view(), info);
     for (const int repeat : config.repeats) {
       const ProblemView view = {length, repeat};
       views.push_back({dataset.path(), shared, view, Dataset::shape_of(info, view),
-                       repeat == 1 ? single : fmt::format("{}x{}", single, repeat), single});
+                       repeat == 1 ? single : fmt::format("{}x{}", single, repeat), single, doubt});
     }
   }
 }
@@ -82,6 +86,7 @@ PlannedCell plan_cell(const SweepConfig& sweep, const CheckedView& v, const std:
   cell.backend = backend, cell.round = round;
   cell.dataset = v.dataset, cell.problem = v.problem, cell.view = v.view, cell.shape = v.shape;
   cell.fingerprint = v.fingerprint, cell.truth_fingerprint = v.truth_fingerprint;
+  cell.doubt = v.doubt.empty() ? "" : "the capture contradicts itself: " + v.doubt;
   cell.unsupported = why_unsupported(cell, *method);
   cell.id = cell_id(sweep, cell, files_of(*method), quick);
   return cell;

@@ -33,6 +33,7 @@ struct PlannedCell {
   std::string fingerprint;        ///< of the view
   std::string truth_fingerprint;  ///< of the view with one copy of the heads, which is what the truth cache holds
   std::string unsupported;        ///< why the method can't run this problem; empty if it can
+  std::string doubt;              ///< how the capture contradicts itself; empty if it does not
 
   /// "sale threshold=0.004 | layer17_kv1 8192"
   std::string label() const;
@@ -56,6 +57,7 @@ struct CheckedView {
   ProblemView view;
   Shape shape;
   std::string fingerprint, truth_fingerprint;
+  std::string doubt;  ///< how the capture contradicts itself; empty if it does not
 };
 
 /// The problems that a config selects, in order. Throws DataError.

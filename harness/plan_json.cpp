@@ -24,7 +24,7 @@ void from_json(const nlohmann::json& json, ProblemRecord& record) {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MeasureConfig, cache, warmup, min_time, max_time, max_noise, min_samples, pause,
                                    rounds, baseline)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlannedCell, id, method, params, settings, role, backend, round, dataset,
-                                   dataset_label, view, shape, fingerprint, truth_fingerprint, unsupported)
+                                   dataset_label, view, shape, fingerprint, truth_fingerprint, unsupported, doubt)
 
 namespace {
 
