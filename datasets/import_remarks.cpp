@@ -128,7 +128,7 @@ std::vector<std::string> value_remarks(const std::map<std::string, TensorLook>& 
     remarks.push_back(
         fmt::format("the last rows are zeros in every head ({}); if they are padding, measure what comes before them, "
                     "with lengths: [{}] in the config's dataset",
-                    fmt::join(end.counts, ", "), std::uint64_t(shape.kv_len) - end.tokens));
+                    fmt::join(end.counts, ", "), std::uint64_t(shape.kv_len - first_key) - end.tokens));
   if (!other_order.empty())
     remarks.push_back(fmt::format(
         "the rows of {} seem to be in the order of layout {}, not {}: a transposed view is saved in its old "

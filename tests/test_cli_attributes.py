@@ -18,7 +18,7 @@ def refused(box, *says):
 
 # attributes, what the message names
 REFUSED_ATTRIBUTES = {
-    "scale of 0": ({"scale": 0.0}, ["scale is 0", "without the attribute"]),
+    "scale of 0": ({"scale": 0.0}, ["scale is 0", "without it"]),
     "bias": ({"bias": True}, ["attribute 'bias' changes attention", "leave it out"]),
     "ALiBi": ({"ALiBi": 1}, ["'ALiBi'"]),
     "slopes of ALiBi": ({"alibi-slopes": [0.5, 0.25]}, ["'alibi-slopes'"]),

@@ -110,6 +110,9 @@ def test_padding_that_is_stated_is_not_warned_of(box):
     assert "--first-key 60" in imported(box, with_zeros(60), "--first-key", 59)[0]
     shorter = {name: x[:, 100:] if name == "q" else x for name, x in with_zeros(120).items()}
     assert "(20 of q, 120 of k, 120 of v)" in imported(box, shorter)[0]
+    # Lengths count after the padding that is stated.
+    assert "lengths: [82]" in imported(box, with_zeros(60, 50), "--first-key", 60)[0]
+    assert box.run("check", "a.h5", "--length", 82).stdout
 
 
 def test_rows_in_another_order_than_the_shape_says(box):
