@@ -159,8 +159,10 @@ std::string explain(const Comparison& compare, const ProblemTensors& p, double b
   const double usual = 1 / std::sqrt(double(p.shape.head_dim));
   for (const double scale : {usual, 1.0, usual * usual, p.scale * usual, p.scale / usual})
     if (fits(with_scale(p, scale))) return fmt::format("its scale is {:.6g}, not {:.6g}", scale, p.scale);
-  if (const double scale = nearest_scale(compare, p); fits(with_scale(p, scale)))
-    return fmt::format("its scale is about {:.4g}, not {:.6g}", scale, p.scale);
+  // A search ends near a scale, not at it.
+  if (const double scale = nearest_scale(compare, p);
+      compare.worst_distance(with_scale(p, scale)) <= std::max(bound, 0.02 * compare.worst_distance(p)))
+    return fmt::format("its scale is about {:.3g}, not {:.6g}", scale, p.scale);
   return "";
 }
 

@@ -83,10 +83,10 @@ def test_float32_captures_are_compared_with_the_models_own_output(box):
     box.capture(p={**parts, "attributes": {"scale": 0.2}})
     with h5py.File(box.path("capture.h5"), "a") as file:
         file["problems/p/output"] = output.astype(np.float32)
-    rows = json.loads(box.run("check", "capture.h5", "--json").stdout)
+    rows = json.loads(box.run("check", "capture.h5", "--json", code=5).stdout)
     assert rows[0]["dtype"] == "float32" and rows[0]["output_rel_l2"] < 1e-6
     assert rows[1]["output_rel_l2"] == pytest.approx(0.01, rel=1e-3)
-    assert "1.00e-02 (relative L2) of the model's own" in box.run("check", "capture.h5").stdout
+    assert "1.00e-02 (relative L2) of the model's own" in box.run("check", "capture.h5", code=5).stdout
 
 
 def test_two_runs_may_compute_a_truth_at_once(box):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -65,16 +66,22 @@ def test_results(box):
 
 def test_bfloat16_and_float16_of_the_same_values(box):
     box.capture(half=problem(), brain=problem(bfloat16=True))
-    rows = box.sweep(box.config({"dense": {}, **SPARSE}))
-    half, brain = ([row for row in rows if row["problem"] == name] for name in ("half", "brain"))
-    # Equal data make equal cells, which are run once.
-    assert len(half) + len(brain) == 3
-    rows = {name: box.sweep(box.config({"dense": {}, **SPARSE}, [{"path": "capture.h5", "problems": [name]}]), out=name)
-            for name in ("half", "brain")}
+    both = box.sweep(box.config({"dense": {}, **SPARSE}))
+    rows = {name: [row for row in both if row["problem"] == name] for name in ("half", "brain")}
+    assert len(rows["half"]) == len(rows["brain"]) == 3
     assert {row["dtype"] for row in rows["half"]} == {"float16"}
     assert {row["dtype"] for row in rows["brain"]} == {"bfloat16"}
     assert {row["fingerprint"] for row in rows["half"]} == {row["fingerprint"] for row in rows["brain"]}
     assert metrics(rows["half"]) == metrics(rows["brain"])
+
+
+def test_equal_problems_of_two_files_are_measured_once_and_named(box):
+    for name in ("a.h5", "b.h5"):
+        box.capture(name)
+    config = box.config({"dense": {}}, [{"path": "a.h5"}, {"path": "b.h5"}])
+    process = box.run("run", config, "-o", "out")
+    assert [Path(row["dataset"]).name for row in box.rows()] == ["a.h5"]
+    assert any("problem p of" in line and "b.h5 equals that of" in line for line in process.stderr.splitlines())
 
 
 def test_lengths_and_repeat(box):

@@ -19,6 +19,7 @@
 #include "kernels/cuda/dense_kernels.h"
 #include "kernels/cuda/devices.h"
 #include "kernels/cuda/mask_builders.h"
+#include "kernels/cuda/mask_recall.h"
 #include "kernels/cuda/metrics.h"
 #include "kernels/cuda/sale.h"
 
