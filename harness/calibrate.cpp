@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <omp.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -66,6 +67,21 @@ std::vector<CheckedView> single_views(const std::vector<DatasetConfig>& datasets
   return views;
 }
 
+/// Data that is held out must not be what is fitted to; the same capture at another length is worth a warning.
+void refuse_fitted(const CheckedView& held_out, const std::vector<CheckedView>& fitted) {
+  for (const CheckedView& view : fitted) {
+    if (view.truth_fingerprint == held_out.truth_fingerprint)
+      throw UsageError(
+          fmt::format("held-out problem '{}' of {} is, value by value, '{}' of {}, which is fitted to: hold out "
+                      "another capture, or "
+                      "rows of this one (calibrate.fit: first_half)",
+                      held_out.problem->id, held_out.dataset, view.problem->id, view.dataset));
+    if (view.dataset == held_out.dataset && view.problem->id == held_out.problem->id)
+      spdlog::warn("held-out problem '{}' of {} is fitted to at {} tokens: they share their first {}", view.problem->id,
+                   view.dataset, view.shape.kv_len, std::min(view.shape.kv_len, held_out.shape.kv_len));
+  }
+}
+
 /// The groups of one calibration; they refer to its config. The problems are those to fit to and those held out.
 std::vector<GroupPlan> plan_groups(const CalibrateConfig& config, const std::vector<CheckedView>& fitted,
                                    const std::vector<CheckedView>& held_out) {
@@ -88,6 +104,7 @@ std::vector<GroupPlan> plan_groups(const CalibrateConfig& config, const std::vec
     found->fitted.push_back(view);
   }
   for (const CheckedView& view : held_out) {
+    refuse_fitted(view, fitted);
     const auto found = group_of(view);
     if (found == groups.end() || (!global && found->fitted.front().shape.q_heads != view.shape.q_heads))
       throw UsageError(fmt::format("held-out problem '{}' of {}: no problem of that id and {} heads is calibrated",

@@ -79,6 +79,7 @@ std::vector<CalibrateConfig> read_calibrate_configs(const std::string& path,
   map.done();
   map.required("target");
   config.targets = read_targets(map.map("target"));
+  config.sweep.text = document.text();  // with the paths of held_out
   std::vector<CalibrateConfig> all;
   for (const std::string& scope : scopes)
     for (const std::string& search : searches) {

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/registry.h"
 #include "datasets/calibration_file.h"
@@ -91,6 +92,25 @@ std::string read_calibrated_knob(Method& method, const std::string& name, const 
       !other.empty())
     remark += fmt::format("{}calibrated with {}", remark.empty() ? "" : "; ", other);
   return remark;
+}
+
+std::string reached_text(const ParamValues& values, const CellResult& result) {
+  const auto method = make_method(result.cell.method, values);
+  const Params params = method->params();
+  const Param* knob = knob_param(params);
+  if (!knob || knob->knob()->file.empty()) return {};
+  const CalibrationFile file = read_calibration(knob->knob()->file);
+  const bool recall = file.metric == "recall", l1 = file.metric == "l1_per_token";
+  const auto whole = recall ? &CellRecord::recall_mean : l1 ? &CellRecord::l1_per_token : &CellRecord::rel_l2;
+  const auto of_head = recall ? &HeadRecord::recall_mean : l1 ? &HeadRecord::l1_per_token : &HeadRecord::rel_l2;
+  double worst = kNoValue;
+  for (const HeadRecord& head : result.heads)
+    worst = recall ? std::fmin(worst, head.*of_head) : std::fmax(worst, head.*of_head);
+  return fmt::format("calibrated for {} {:g}{}; over all rows {:.3g}, worst head {:.3g}", file.metric, file.target,
+                     file.scope == "head"    ? " a head"
+                     : file.scope == "layer" ? " a problem"
+                                             : " of all problems",
+                     result.cell.*whole, worst);
 }
 
 }  // namespace salebench

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/method.h"
+#include "results/result_files.h"
 
 namespace salebench {
 
@@ -19,5 +20,9 @@ std::string knob_file_param(const std::string& method, const ParamValues& values
 /// file does not know and for a bad file.
 std::string read_calibrated_knob(Method& method, const std::string& name, const std::string& problem_id,
                                  const std::string& fingerprint, const Shape& shape, int repeat);
+
+/// What target a cell's values were calibrated for, and what they reach over all rows: "calibrated for rel_l2 0.05 a
+/// head; over all rows 0.041, worst head 0.063". Empty for a cell without a calibration file.
+std::string reached_text(const ParamValues& params, const CellResult& result);
 
 }  // namespace salebench

@@ -24,6 +24,16 @@ void fail(CellResult& result, Status status, const std::string& reason) {
   result.cell.reason = reason;
 }
 
+/// A word as a shell reads it back.
+std::string shell_word(const std::string& text) {
+  if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-=+,:@%") ==
+      std::string::npos)
+    return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 double peak_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -46,8 +56,10 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   const auto method = make_method(cell.method, cell.params);
   const Params params = method->params();
   if (const Param* knob = knob_param(params)) c.knob = knob->name();
-  c.repro = fmt::format("salebench run {} --only '{}' --in-process{}", plan.sweep.path, cell.id,
-                        plan.quick ? " --quick" : "");
+  // The config that the run keeps holds the overrides, and paths that lead to the data from anywhere.
+  c.repro =
+      fmt::format("salebench run {} --only {} --in-process{} --force -o {}", shell_word(plan.folder + "/config.yaml"),
+                  cell.id, plan.quick ? " --quick" : "", shell_word(plan.folder + "-repeat"));
   return c;
 }
 
@@ -64,6 +76,7 @@ CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache&
       run_cuda_cell(plan, cell, cache, result);
     else
       run_cpu_cell(plan, cell, cache, result);
+    result.cell.reason = joined(result.cell.reason, reached_text(cell.params, result));
   } catch (const Unsupported& error) {
     fail(result, Status::unsupported, error.what());
   } catch (const Incorrect& error) {

@@ -64,6 +64,13 @@ std::string beside_config(const YamlDocument& document, const std::string& path)
   return walked(fs::absolute(document.path()).parent_path() / path);
 }
 
+/// The document's text then names the same files from another folder.
+void keep_paths(const YamlDocument& document, const YAML::Node& node) {
+  if (node.IsScalar() && !node.Scalar().empty()) document.resolved(node, beside_config(document, node.Scalar()));
+  for (const auto& item : node)
+    if (node.IsSequence()) keep_paths(document, item);
+}
+
 /// OMP_NUM_THREADS, of which the outermost level counts; 0 where it is unset or no number of threads.
 int threads_of_environment() {
   const char* text = std::getenv("OMP_NUM_THREADS");
@@ -79,8 +86,8 @@ DatasetConfig read_dataset(const YamlDocument& document, const YAML::Node& node,
   dataset.lengths = map.integers("lengths", {0}, 1, 1 << 30);
   dataset.repeats = map.integers("repeat", {1}, 1, 4096);
   map.done();
-  map.required("path");
   dataset.path = beside_config(document, dataset.path);
+  document.resolved(map.required("path"), dataset.path);
   return dataset;
 }
 
@@ -93,6 +100,7 @@ MethodConfig read_method(const YamlDocument& document, const std::string& name, 
   for (std::size_t i = 0; i < method->params().size(); ++i) {  // whose allowed values may depend on those before
     Param param = method->params()[i];
     if (!map.has(param.name())) continue;
+    if (param.type() == "path") keep_paths(document, map.required(param.name()));
     std::vector<std::string> values;
     for (const std::string& text : map.texts(param.name(), {})) {
       try {
@@ -157,6 +165,7 @@ YamlDocument open_config(const std::string& path, const std::vector<std::string>
   // In the document, so that the stored config says with how many threads it ran.
   if (const int threads = threads_of_environment(); threads > 0)
     document.set_default("threads", std::to_string(threads));
+  document.set_default("run", fs::path(path).stem());
   return document;
 }
 
@@ -173,7 +182,6 @@ std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& 
 SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
   SweepConfig sweep;
   sweep.path = walked(fs::absolute(document.path()));
-  sweep.text = document.text();
   if (root.integer("version", 1, 0, 1000) != 1)
     document.fail(root.required("version"), "version", "must be 1, the only one there is");
   sweep.run = root.text("run", fs::path(document.path()).stem());
@@ -200,6 +208,7 @@ SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
   sweep.datasets = read_datasets(document, root);
   root.required("methods");
   sweep.methods = read_methods(document, root.map("methods"));
+  sweep.text = document.text();
   return sweep;
 }
 

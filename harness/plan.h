@@ -44,6 +44,7 @@ struct Plan {
   SweepConfig sweep;
   bool quick = false;  ///< every cell once; its time is marked unusable
   std::string note;    ///< what --note said, for the cells that are measured now
+  std::string folder;  ///< of the run, absolute
   std::vector<PlannedCell> cells;
 
   const PlannedCell& cell(const std::string& id) const;  ///< throws UsageError

@@ -45,13 +45,21 @@ std::string plan_to_json(const Plan& plan) {
     cells.push_back(cell);
     cells.back()["problem"] = places.at({cell.dataset, cell.problem->id});
   }
-  const nlohmann::json json = {{"plan_version", kVersion},   {"run", s.run},
-                               {"config_path", s.path},      {"config", s.text},
-                               {"measure", s.measure},       {"cell_timeout", s.cell_timeout},
-                               {"save_masks", s.save_masks}, {"truth_rows", s.truth_rows},
-                               {"threads", s.threads},       {"seed", s.seed},
-                               {"quick", plan.quick},        {"note", plan.note},
-                               {"problems", problems},       {"cells", cells}};
+  const nlohmann::json json = {{"plan_version", kVersion},
+                               {"run", s.run},
+                               {"config_path", s.path},
+                               {"config", s.text},
+                               {"measure", s.measure},
+                               {"cell_timeout", s.cell_timeout},
+                               {"save_masks", s.save_masks},
+                               {"truth_rows", s.truth_rows},
+                               {"threads", s.threads},
+                               {"seed", s.seed},
+                               {"quick", plan.quick},
+                               {"note", plan.note},
+                               {"folder", plan.folder},
+                               {"problems", problems},
+                               {"cells", cells}};
   return json.dump(1) + "\n";
 }
 
@@ -73,6 +81,7 @@ Plan plan_from_json(const std::string& text) {
     plan.sweep.seed = json.at("seed");
     plan.quick = json.at("quick");
     plan.note = json.at("note");
+    plan.folder = json.at("folder");
     std::vector<std::shared_ptr<const ProblemInfo>> problems;
     for (const auto& problem : json.at("problems"))
       problems.push_back(std::make_shared<const ProblemInfo>(problem.get<ProblemRecord>().info));

@@ -277,6 +277,7 @@ ExitCode run_sweep(const RunOptions& options) {
     return kAllDone;
   }
   plan.note = options.note;
+  plan.folder = std::filesystem::absolute(folder.path()).lexically_normal();
   const RunAttributes attributes = attributes_of(folder, options);
   folder.open_for_writing();
   if (!options.force) warn_of_dropped(plan, folder);

@@ -25,16 +25,21 @@ bool is_key(const YAML::Node& key, const std::string& name) {
   return key.IsScalar() && key.Scalar() == name;
 }
 
+using ResolvedPaths = std::vector<std::pair<YAML::Node, std::string>>;
+
 /// A copy without anchors and aliases: what several places share is written out at each of them.
-YAML::Node written_out(const YAML::Node& node) {
-  if (!node.IsMap() && !node.IsSequence()) return YAML::Clone(node);
+YAML::Node written_out(const YAML::Node& node, const ResolvedPaths& paths) {
+  if (!node.IsMap() && !node.IsSequence()) {
+    const auto path = std::ranges::find_if(paths, [&](const auto& pair) { return pair.first.is(node); });
+    return path == paths.end() ? YAML::Clone(node) : YAML::Node(path->second);
+  }
   YAML::Node copy(node.Type());
   copy.SetStyle(node.Style());
   for (const auto& item : node) {
     if (node.IsMap())
-      copy.force_insert(written_out(item.first), written_out(item.second));
+      copy.force_insert(written_out(item.first, paths), written_out(item.second, paths));
     else
-      copy.push_back(written_out(item));
+      copy.push_back(written_out(item, paths));
   }
   return copy;
 }
@@ -154,7 +159,7 @@ void YamlDocument::set_default(const std::string& key, const std::string& value)
 
 std::string YamlDocument::text() const {
   YAML::Emitter out;
-  out << written_out(root_);
+  out << written_out(root_, paths_);
   return out.c_str();
 }
 

@@ -27,7 +27,10 @@ class YamlDocument {
 
   const YAML::Node& root() const { return root_; }
   const std::string& path() const { return path_; }
-  std::string text() const;  ///< the whole document, overrides included, aliases and merges written out
+  /// The whole document, overrides included, aliases and merges written out, paths as resolved() has them.
+  std::string text() const;
+  /// Keeps what the path in a node of this document leads to, so that text() means the same in another folder.
+  void resolved(const YAML::Node& node, const std::string& path) const { paths_.emplace_back(node, path); }
 
   [[noreturn]] void fail(const YAML::Node& node, const std::string& key_path, const std::string& what) const;
 
@@ -45,6 +48,7 @@ class YamlDocument {
   std::vector<std::string> overridden_;                    ///< key paths
   std::vector<YAML::Node> open_, filled_;                  ///< of fill_merges()
   std::vector<std::pair<YAML::Node, YAML::Mark>> copies_;  ///< where what was copied stands in the file
+  mutable std::vector<std::pair<YAML::Node, std::string>> paths_;
 };
 
 /// A map of a document, read key by key; done() then refuses the keys that nobody asked for.

@@ -42,6 +42,10 @@ __global__ void __launch_bounds__(kThreads) sum_kernel(const float4* values, std
 
 }  // namespace
 
+void let_lines_persist(std::size_t bytes) {
+  SALEBENCH_CUDA_CHECK(cudaDeviceSetLimit(cudaLimitPersistingL2CacheSize, bytes));
+}
+
 void read_and_pin(const float* values, std::size_t count, float* sum, Stream stream) {
   cudaLaunchAttribute pin{};
   pin.id = cudaLaunchAttributeAccessPolicyWindow;
@@ -53,7 +57,6 @@ void read_and_pin(const float* values, std::size_t count, float* sum, Stream str
   cudaLaunchConfig_t config{};
   config.gridDim = 1024, config.blockDim = kThreads, config.stream = stream;
   config.attrs = &pin, config.numAttrs = 1;
-  SALEBENCH_CUDA_CHECK(cudaDeviceSetLimit(cudaLimitPersistingL2CacheSize, count * sizeof(float)));
   SALEBENCH_CUDA_CHECK(
       cudaLaunchKernelEx(&config, sum_kernel, reinterpret_cast<const float4*>(values), count / 4, sum));
 }

@@ -16,6 +16,9 @@ void spin(double seconds, Stream stream);
 /// Adds to each of `count` values of an output the number of earlier calls in this process: 0, 1, 2, ...
 void add_call_count(Dtype dtype, void* output, std::size_t count, Stream stream);
 
+/// Sets that much of L2 apart for lines that kernels ask to persist.
+void let_lines_persist(std::size_t bytes);
+
 /// Reads the values, and asks for their lines to persist in L2.
 void read_and_pin(const float* values, std::size_t count, float* sum, Stream stream);
 

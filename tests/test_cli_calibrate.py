@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import signal
 import sys
 from pathlib import Path
@@ -41,6 +42,14 @@ def config(box, methods, target, name="calibrate.yaml", sweep=None, **section):
     return box.config(methods, name=name, calibrate={"target": target, **section}, **(sweep or {}))
 
 
+def remark(cell):
+    """Of a cell with values of a calibration, what is said besides their target and what they reach."""
+    before, _, reached = cell["reason"].partition("calibrated for ")
+    assert re.fullmatch(r"\w+ [\d.e-]+ (a head|a problem|of all problems); over all rows [\d.e-]+, worst head [\d.e-]+",
+                        reached) or (not reached and cell["method"] == "dense"), cell["reason"]
+    return before.removesuffix("; ")
+
+
 def calibrate(box, path, *arguments, out="cal", code=0, program="salebench"):
     """Runs a calibration to its end; returns the rows of its table."""
     options = {"program": program} if program != "salebench" else {}
@@ -77,7 +86,7 @@ def test_values_meet_the_target_and_run_measures_the_same(box, fit):
     assert {row["status"] for row in rows if row["method"] == "dense"} == {"fixed"}
     cells = box.sweep("cal/run.yaml", "--quick")
     assert len(cells) == 2 * (1 + 2 * 3) and {cell["status"] for cell in cells} == {"ok"}
-    assert not [cell for cell in cells if "calibrated" in cell["reason"]]
+    assert not [cell for cell in cells if remark(cell)]
     if fit != "all":
         return
     heads = {(row["file"], row["problem"], row["head"]): row for row in found}
@@ -165,7 +174,7 @@ def test_same_heads_on_other_prompts_share_values_that_suit_both(box):
     assert len(both) == 4 and [row["value"] for row in both[:2]] == [row["value"] for row in both[2:]]
     assert all(row["fit_rel_l2"] < 0.05 for row in both)
     cells = box.sweep("cal/run.yaml", "--quick")
-    assert [cell["reason"] for cell in cells] == ["", ""]
+    assert [remark(cell) for cell in cells] == ["", ""]
 
 
 def test_held_out_data(box):
@@ -176,12 +185,22 @@ def test_held_out_data(box):
     assert [row["value"] for row in mine] == [row["value"] for row in other]
     assert all(math.isnan(row["fit_rel_l2"]) and row["held_out_rel_l2"] > 0 for row in other)
     cells = box.sweep("cal/run.yaml", "--quick")
-    remarks = {Path(cell["dataset"]).name: cell["reason"] for cell in cells if cell["problem"] == "p"}
+    remarks = {Path(cell["dataset"]).name: remark(cell) for cell in cells if cell["problem"] == "p"}
     assert remarks == {"capture.h5": "", "other.h5": "calibrated on other data"}
-    for head, row in zip([h for h in box.rows(table="heads") if cells[h["cell"]]["reason"]], other):
+    for head, row in zip([h for h in box.rows(table="heads") if remark(cells[h["cell"]])], other):
         assert head["rel_l2"] == pytest.approx(row["held_out_rel_l2"], rel=1e-9)
     box.capture("other.h5", q=sinks(7))
     box.fails(2, "calibrate", path, "-o", "again", says=["held-out problem 'q'"])
+
+
+def test_held_out_data_must_be_other_data(box):
+    box.capture("copy.h5", p=sinks(1))
+    path = config(box, {"sale": {}}, {"rel_l2": 0.05}, held_out={"datasets": [{"path": "copy.h5"}]})
+    box.fails(2, "calibrate", path, "-o", "cal", says=["copy.h5 is, value by value, 'p' of", "hold out another capture"])
+    shorter = [{"path": "capture.h5", "problems": "p", "lengths": LENGTH // 2}]
+    path = config(box, {"sale": {}}, {"rel_l2": 0.05}, held_out={"datasets": shorter})
+    process = box.run("calibrate", path, "-o", "cal", "--dry-run")
+    assert f"they share their first {LENGTH // 2}" in process.stderr
 
 
 def test_unreachable_target(box):
@@ -220,7 +239,7 @@ def test_copies_of_heads_have_the_values_of_the_first(box):
                        datasets=[{"path": "capture.h5", "repeat": [1, 2]}])
     cells = box.sweep(sweep, "--quick")
     assert cells[0]["rel_l2"] == pytest.approx(cells[1]["rel_l2"], rel=1e-6)
-    assert {cell["reason"] for cell in cells} == {""}
+    assert {remark(cell) for cell in cells} == {""}
 
 
 @pytest.mark.parametrize("methods, section, says", [
