@@ -5,6 +5,7 @@
 //   dense64        the same with head_dim 64
 //   burst          dense and dense64 leave the card idle for 40 ms before each run
 //   sparse sale topk truth
+//   writeflush     flushes by writing instead of by reading (l2_flush.h says what that costs)
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
@@ -18,6 +19,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/dense_kernels.h"
 #include "kernels/cuda/devices.h"
+#include "kernels/cuda/l2_flush.h"
 #include "kernels/cuda/mask_builders.h"
 #include "kernels/cuda/mask_recall.h"
 #include "kernels/cuda/metrics.h"
@@ -58,13 +60,18 @@ __global__ void mask_kernel(MaskView mask, int heads, int q_blocks, int words, i
 class Timer {
  public:
   char* flush() const { return flush_; }
-  Timer() : flush_(allocate<char>(kFlushBytes)) {
+  /// `written` flushes by writing, as a warm cache of changed lines would be; otherwise as cells are timed.
+  explicit Timer(bool written) : flush_(allocate<char>(kFlushBytes)), written_(written), word_(allocate<unsigned>(1)) {
+    SALEBENCH_CUDA_CHECK(cudaMemset(flush_, 0, kFlushBytes));
     for (auto& event : events_) SALEBENCH_CUDA_CHECK(cudaEventCreate(&event));
   }
   std::vector<double> median(const std::vector<std::function<void()>>& steps) {
     std::vector<std::vector<float>> times(steps.size());
     for (int sample = -2; sample < kSamples; ++sample) {  // two to warm up
-      SALEBENCH_CUDA_CHECK(cudaMemsetAsync(flush_, sample & 1, kFlushBytes));
+      if (written_)
+        SALEBENCH_CUDA_CHECK(cudaMemsetAsync(flush_, 0, kFlushBytes));
+      else
+        flush_l2_by_reading(flush_, kFlushBytes, word_, nullptr);
       for (std::size_t i = 0; i < steps.size(); ++i) {
         SALEBENCH_CUDA_CHECK(cudaEventRecord(events_[i]));
         steps[i]();
@@ -87,6 +94,8 @@ class Timer {
 
  private:
   char* flush_;
+  bool written_;
+  unsigned* word_;
   cudaEvent_t events_[8];
 };
 
@@ -198,7 +207,7 @@ int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
     return 5;
   }
   std::printf("%s, driver %d, runtime %d\n", found.devices[0].name.c_str(), found.driver, found.runtime);
-  Timer timer;
+  Timer timer(parts.contains("writeflush"));
   bench_dense(parts, lengths, timer);
   std::printf(" length  tile         density   index ms         ms  effective TFLOP/s (with index)\n");
   for (const int length : lengths) {

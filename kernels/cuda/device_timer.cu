@@ -6,6 +6,7 @@
 #include "core/stats.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/handles.cuh"
+#include "kernels/cuda/l2_flush.h"
 #include "kernels/cuda/launch.cuh"
 
 namespace salebench::cuda {
@@ -27,19 +28,6 @@ __device__ inline std::uint64_t global_nanoseconds() {
   std::uint64_t time;
   asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(time));
   return time;
-}
-
-/// Reads a buffer, so that its lines take the place of all others in L2. Reading leaves clean lines behind: those that
-/// writing would leave must go to memory before the next ones come, at the cost of what is timed. `sum` is never
-/// written.
-__global__ void read_kernel(const uint4* values, std::size_t count, unsigned* sum) {
-  unsigned folded = 0;
-  for (std::size_t i = blockIdx.x * std::size_t(blockDim.x) + threadIdx.x; i < count;
-       i += std::size_t(gridDim.x) * blockDim.x) {
-    const uint4 value = __ldcg(values + i);
-    folded |= value.x | value.y | value.z | value.w;
-  }
-  if (folded != 0) *sum = folded;  // the buffer holds zeros
 }
 
 __global__ void hold_kernel(volatile HoldFlags* flags, std::uint64_t longest_ns) {
@@ -121,13 +109,8 @@ struct DeviceTimer::State {
     SALEBENCH_CUDA_CHECK(cudaGetLastError());
   }
 
-  /// Lines that a kernel has asked to persist outlive any flush, so they lose that claim first.
   void flush_l2(Stream stream) const {
-    if (flush.bytes() == 0) return;
-    SALEBENCH_CUDA_CHECK(cudaCtxResetPersistingL2Cache());
-    const auto* const values = static_cast<const uint4*>(flush.data());
-    read_kernel<<<4 * sms, 512, 0, stream>>>(values, flush.bytes() / sizeof(uint4), never_written.data());
-    SALEBENCH_CUDA_CHECK(cudaGetLastError());
+    if (flush.bytes() > 0) flush_l2_by_reading(flush.data(), flush.bytes(), never_written.data(), stream);
   }
 
   std::vector<Event> events;  ///< before each phase and after the last
