@@ -76,6 +76,9 @@ double mean_share(const float* x, int rows, int dim) {
 
 nlohmann::json check_problem(const Dataset& dataset, const ProblemInfo& info, const CheckOptions& options,
                              BlockSize block) {
+  if (info.softcap > 0 || info.sinks)
+    throw DataError(fmt::format("{}: {}: {}: attention that nothing here computes yet, so it can't be checked",
+                                options.path, info.id, attention_text(info)));
   const int length = std::min(options.length, info.shape.kv_len);
   const ProblemTensors tensors = apply_view(dataset.load(info.id), {length, 1});
   const HostProblem p = tensors.view();

@@ -95,23 +95,25 @@ ProblemTensors with_logits_of(double size, const std::string& type) {
 
 TEST(MaskRecall, OfAFullMaskIsOneWhateverTheLogits) {
   for (const char* type : {"float16", "bfloat16", "float32"})
-    for (const double size : {1.0, 1e2, 1e4, 1e5}) {
-      const ProblemTensors p = with_logits_of(size, type);
-      const Truth truth = compute_truth(p.view(), sample_rows(300, 0, 1));
-      for (const auto& [name, values] : {std::pair<std::string, ParamValues>("dense", {}),
-                                         {"block_topk", {{"budget", "1"}}},
-                                         {"oracle_topp", {{"top_p", "1"}}},
-                                         {"moba", {{"topk", "65536"}}}}) {
-        SCOPED_TRACE(name + " " + type + " logits " + std::to_string(size));
-        const auto method = make_method(name, values);
-        BlockMask mask(grid_of(*method, p.view()), 2);
-        method->select_fast(p.view(), mask.view());
-        on_each_simd([&] {
-          for (const double recall : cpu::mask_recall(p.view(), std::as_const(mask).view(), truth.rows, truth.lse))
-            ASSERT_EQ(recall, 1.0);
-        });
+    for (const int window : {0, 20})
+      for (const double size : {1.0, 1e2, 1e4, 1e5}) {
+        ProblemTensors p = with_logits_of(size, type);
+        p.sliding_window = window;
+        const Truth truth = compute_truth(p.view(), sample_rows(300, 0, 1));
+        for (const auto& [name, values] : {std::pair<std::string, ParamValues>("dense", {}),
+                                           {"block_topk", {{"budget", "1"}}},
+                                           {"oracle_topp", {{"top_p", "1"}}},
+                                           {"moba", {{"topk", "65536"}}}}) {
+          SCOPED_TRACE(name + " " + type + " logits " + std::to_string(size));
+          const auto method = make_method(name, values);
+          BlockMask mask(grid_of(*method, p.view()), 2);
+          method->select_fast(p.view(), mask.view());
+          on_each_simd([&] {
+            for (const double recall : cpu::mask_recall(p.view(), std::as_const(mask).view(), truth.rows, truth.lse))
+              ASSERT_EQ(recall, 1.0);
+          });
+        }
       }
-    }
 }
 
 TEST(MaskRecall, OfTwoHalvesAddsUpToOneWhateverTheLogits) {

@@ -45,13 +45,20 @@ BAD_TENSORS = {
     "missing tensor": ({}, lambda parts: parts.pop("v"), ["p", "no dataset 'v'"]),
     "2-D tensor": ({}, replace("q", lambda x: x[0]), ["p/q has 2 dimensions"]),
     "4-D tensor": ({}, replace("q", lambda x: x[None]), ["p/q has 4 dimensions"]),
-    "float64": ({}, replace("q", lambda x: x.astype(np.float64)), ["p", "float16", "'q'"]),
-    "float64": ({}, replace("k", lambda x: x.astype(np.float64)), ["p", "float16", "'k'"]),
+    "float64 in Q": ({}, replace("q", lambda x: x.astype(np.float64)), ["p", "float16", "'q'"]),
+    "float64 in K": ({}, replace("k", lambda x: x.astype(np.float64)), ["p", "float16", "'k'"]),
     "int16": ({}, replace("k", lambda x: x.astype(np.int16)), ["p", "float16", "'k'"]),
     "scale NaN": ({"scale": np.nan}, None, ["p", "scale is nan"]),
     "negative scale": ({"scale": -1.0}, None, ["p", "scale is -1"]),
     "scale a text": ({"scale": "big"}, None, ["p", "'scale'"]),
     "scale a list": ({"scale": [0.1, 0.2, 0.3]}, None, ["p", "'scale'"]),
+    "window of attention in both directions": ({"window": 5, "causal": False}, None, ["p", "window of 5", "not causal"]),
+    "negative window": ({"window": -1}, None, ["p", "window is -1"]),
+    "half a window": ({"window": 2.5}, None, ["p", "window is 2.5"]),
+    "all padding": ({"first_key": 320}, None, ["p", "first_key is 320", "padding"]),
+    "negative softcap": ({"softcap": -3.0}, None, ["p", "softcap is -3"]),
+    "logits beyond float32": ({}, lambda parts: parts.update({n: np.float32(1e20) * parts[n].astype(np.float32)
+                                                              for n in "qk"}), ["p", "logits may reach", "float32"]),
     "causal a text": ({"causal": "yes"}, None, ["p", "'causal'"]),
 }
 

@@ -38,11 +38,6 @@ class KeptLanes {
   std::uint32_t of(int panel, int q_block) const {
     return lanes_[std::size_t(panel) * visits_.q_blocks + q_block - first_block_];
   }
-  bool more_than_half() const {
-    std::size_t kept = 0;
-    for (const std::uint32_t word : lanes_) kept += std::popcount(word);
-    return 2 * kept > 32 * lanes_.size();
-  }
 
  private:
   int first_block_ = 0;
@@ -55,14 +50,40 @@ std::uint32_t keys_between(int begin, int end, int first) {
   return lanes_below(end - first) & ~lanes_below(begin - first);
 }
 
-/// The keys of a panel that count for a row: those it keeps, or of those it sees the ones that it drops.
-std::uint32_t wanted_keys(const BlockGrid& grid, const KeptLanes& kept, int row, int panel, bool dropped) {
+/// Of a panel, the keys that a row sees, and those of them that it keeps.
+struct RowKeys {
+  std::uint32_t seen = 0, kept = 0;
+};
+
+RowKeys row_keys(const BlockGrid& grid, const KeptLanes& lanes, int row, int panel) {
   const int first = panel * kPanelKeys;
-  const std::uint32_t seen = keys_between(grid.key_begin(row), grid.key_end(row), first);
-  std::uint32_t keeps = seen & kept.of(panel, row / grid.block.q);
+  RowKeys keys{keys_between(grid.key_begin(row), grid.key_end(row), first), 0};
+  keys.kept = keys.seen & lanes.of(panel, row / grid.block.q);
   if (grid.windowed(row))
-    keeps &= lanes_below(grid.window->sink - first) | ~lanes_below(grid.position(row) - grid.window->local + 1 - first);
-  return dropped ? seen & ~keeps : keeps;
+    keys.kept &=
+        lanes_below(grid.window->sink - first) | ~lanes_below(grid.position(row) - grid.window->local + 1 - first);
+  return keys;
+}
+
+/// Panels that any of the rows sees a key of.
+struct PanelRange {
+  int begin = 0, end = 0;
+};
+
+PanelRange seen_panels(const BlockGrid& grid, std::span<const int> rows) {
+  return {grid.key_begin(rows.front()) / kPanelKeys, round_up(grid.key_end(rows.back()), kPanelKeys) / kPanelKeys};
+}
+
+/// Whether the rows keep more than half of the keys that they see.
+bool keep_more_than_half(const BlockGrid& grid, const KeptLanes& lanes, std::span<const int> rows) {
+  std::int64_t seen = 0, kept = 0;
+  const PanelRange panels = seen_panels(grid, rows);
+  for (int panel = panels.begin; panel < panels.end; ++panel)
+    for (const int row : rows) {
+      const RowKeys keys = row_keys(grid, lanes, row, panel);
+      seen += std::popcount(keys.seen), kept += std::popcount(keys.kept);
+    }
+  return 2 * kept > seen;
 }
 
 /// Buffers that a thread reuses from part to part.
@@ -77,17 +98,20 @@ void recall_of_part(const HostProblem& p, ConstMaskView mask, int head, std::spa
                     const PackedHead& keys, Workspace& work, double* recall) {
   const int dim = p.shape.head_dim, count = int(rows.size()), padded = round_up(count, kMassRows);
   work.kept.list(mask, head, rows.front(), rows.back());
-  const bool dropped = work.kept.more_than_half();
+  const bool dropped = keep_more_than_half(mask.grid, work.kept, rows);
   work.queries.assign(std::size_t(padded) * dim, 0.0);
   work.wanted.assign(padded, 0u);
   work.mass.assign(count, 0.0);
   for (int r = 0; r < count; ++r)
     for (int d = 0; d < dim; ++d)
       work.queries[std::size_t(r) * dim + d] = double(p.scale) * p.q_head(head)[std::size_t(rows[r]) * dim + d];
-  const int panels = round_up(mask.grid.key_end(rows.back()), kPanelKeys) / kPanelKeys;
-  for (int panel = mask.grid.key_begin(rows.front()) / kPanelKeys; panel < panels; ++panel) {
+  const PanelRange panels = seen_panels(mask.grid, rows);
+  for (int panel = panels.begin; panel < panels.end; ++panel) {
     std::uint32_t any = 0;
-    for (int r = 0; r < count; ++r) any |= work.wanted[r] = wanted_keys(mask.grid, work.kept, rows[r], panel, dropped);
+    for (int r = 0; r < count; ++r) {
+      const RowKeys of_row = row_keys(mask.grid, work.kept, rows[r], panel);
+      any |= work.wanted[r] = dropped ? of_row.seen & ~of_row.kept : of_row.kept;
+    }
     if (any == 0) continue;
     add_mass({work.queries.data(), count, dim, keys.panel(panel, dim), work.wanted.data(), lse}, work.mass.data());
   }
