@@ -4,8 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
-#include <regex>
 #include <sstream>
 #include <tuple>
 
@@ -23,6 +23,28 @@ std::vector<std::string> names_of(const std::string& path) {
   for (std::string name; std::getline(text, name, '/');)
     if (!name.empty() && name != ".") names.push_back(name);
   return names;
+}
+
+struct TextSpan {
+  std::size_t begin = 0, end = 0;
+  std::size_t size() const { return end - begin; }
+};
+
+/// The absolute paths in settings, "name=value name=value": a value goes on to the next " name=".
+std::vector<TextSpan> absolute_paths(const std::string& settings) {
+  const auto is_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+  const auto begins_next = [&](std::size_t space) {
+    std::size_t at = space + 1;
+    while (at < settings.size() && is_word(settings[at])) ++at;
+    return at > space + 1 && at < settings.size() && settings[at] == '=';
+  };
+  std::vector<TextSpan> spans;
+  for (std::size_t at = settings.find("=/"); at != std::string::npos; at = settings.find("=/", spans.back().end)) {
+    std::size_t end = settings.find(' ', at);
+    while (end != std::string::npos && !begins_next(end)) end = settings.find(' ', end + 1);
+    spans.push_back({at + 1, end == std::string::npos ? settings.size() : end});
+  }
+  return spans;
 }
 
 bool end_alike(const std::vector<std::string>& a, const std::vector<std::string>& b, std::size_t count) {
@@ -129,22 +151,19 @@ std::map<std::string, std::string> short_paths(const std::set<std::string>& path
 
 template <class Record>
 std::vector<std::string> settings_labels(const std::vector<Record>& records) {
-  static const std::regex path("=(/.*?)(?= \\w+=|$)");
-  const std::sregex_iterator end;
   std::set<std::string> paths;
   for (const Record& r : records)
-    for (std::sregex_iterator found(r.settings.begin(), r.settings.end(), path); found != end; ++found)
-      paths.insert((*found)[1]);
+    for (const TextSpan& span : absolute_paths(r.settings)) paths.insert(r.settings.substr(span.begin, span.size()));
   const auto shortened = short_paths(paths);
   std::vector<std::string> labels;
   for (const Record& r : records) {
     std::string label;
-    auto rest = r.settings.begin();
-    for (std::sregex_iterator found(rest, r.settings.end(), path); found != end; ++found) {
-      label += std::string(rest, (*found)[1].first) + shortened.at((*found)[1]);
-      rest = (*found)[1].second;
+    std::size_t rest = 0;
+    for (const TextSpan& span : absolute_paths(r.settings)) {
+      label += r.settings.substr(rest, span.begin - rest) + shortened.at(r.settings.substr(span.begin, span.size()));
+      rest = span.end;
     }
-    labels.push_back(label + std::string(rest, r.settings.end()));
+    labels.push_back(label + r.settings.substr(rest));
   }
   return labels;
 }
