@@ -150,12 +150,17 @@ void Group::copy_from(const Group& source, const std::string& source_name, const
 }
 
 std::vector<std::string> Group::attributes() const {
+  return attributes(".");
+}
+
+std::vector<std::string> Group::attributes(const std::string& child) const {
   std::vector<std::string> names;
   const auto add = [](hid_t, const char* name, const H5A_info_t*, void* list) {
     static_cast<std::vector<std::string>*>(list)->emplace_back(name);
     return herr_t(0);
   };
-  if (H5Aiterate2(id(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names) < 0) fail("cannot list attributes", "");
+  if (H5Aiterate_by_name(id(), child.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names, H5P_DEFAULT) < 0)
+    fail("cannot list attributes of", child);
   return names;
 }
 

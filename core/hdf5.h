@@ -56,6 +56,7 @@ class Group {
   void copy_from(const Group& source, const std::string& source_name, const std::string& name) const;
 
   std::vector<std::string> attributes() const;  ///< names in alphabetical order
+  std::vector<std::string> attributes(const std::string& child) const;
   bool has_attribute(const std::string& name) const;
   std::string string_attribute(const std::string& name, const std::string& otherwise = "") const;
   double number_attribute(const std::string& name, double otherwise) const;

@@ -27,7 +27,7 @@ std::string attention_text(const ProblemInfo& p) {
   std::vector<std::string> parts;
   if (!p.causal) parts.emplace_back("not causal");
   if (p.sliding_window > 0) parts.push_back(fmt::format("window {}", p.sliding_window));
-  if (p.first_key > 0) parts.push_back(fmt::format("padding {}", p.first_key));
+  if (p.first_key > 0) parts.push_back(fmt::format("from key {}", p.first_key));
   if (p.softcap > 0) parts.push_back(fmt::format("softcap {:g}", p.softcap));
   if (p.sinks) parts.emplace_back("sinks");
   return fmt::format("{}", fmt::join(parts, ", "));

@@ -34,14 +34,14 @@ struct Shape {
 /// Files, plans and results hold these members through the columns of results/problem_columns.h.
 struct ProblemInfo {
   std::string id;
-  Shape shape;  ///< of the real tokens: padding is left out
+  Shape shape;  ///< of the keys that some row sees, and the rows that are no padding
   bool causal = true;
   double scale = 0;        ///< multiplies q . k; in a file, none means 1 / sqrt(head_dim)
   int sliding_window = 0;  ///< keys that a row sees at most, its own token and those before it; 0 for no limit
-  int first_key = 0;       ///< leading tokens of the capture that are padding, which no row sees: they are not loaded
+  int first_key = 0;       ///< leading tokens of the capture that no row sees, as padding, and are not loaded
   double softcap = 0;      ///< logits become softcap * tanh(logit / softcap); 0 for none
   bool sinks = false;      ///< each head has a sink: one more logit in the softmax, without a value
-  std::string dtype;       ///< "float16", "bfloat16" or "float32"
+  std::string dtype;       ///< "float16", "bfloat16" or "float32"; "mixed" where q, k and v differ
   int layer = -1;          ///< -1 where the file does not say
   std::string model, prompt, source, captured_utc;
   std::string attributes;  ///< others of the file that change nothing here, JSON; "" for none

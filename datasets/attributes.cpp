@@ -17,6 +17,8 @@ namespace {
 constexpr std::array<std::string_view, 20> kKnownAttributes = {
     "causal", "scale",   "window",  "first_key", "softcap",    "layer", "kv_head", "model", "prompt",      "source",
     "rope",   "licence", "license", "kind",      "parameters", "seed",  "heads",   "note",  "created_utc", "dtype"};
+/// Those of them that say what attention is.
+constexpr std::array<std::string_view, 6> kAttention = {"causal", "scale", "window", "first_key", "softcap", "rope"};
 constexpr std::array<std::string_view, 6> kKnownDatasets = {"q", "k", "v", "output", "sinks", "token_ids"};
 
 constexpr const char* kNoBias = "biases of logits can't be measured here; leave it out where the model adds none";
@@ -146,6 +148,16 @@ std::vector<std::string> check_attributes(const h5::Group& problem) {
   for (const std::string& name : problem.children())
     if (!is_known_dataset(problem, name)) unknown.push_back(name);
   return unknown;
+}
+
+void refuse_attention_attributes(const std::vector<std::string>& names, const std::string& where) {
+  for (const std::string& name : names) {
+    const std::string plain = plain_name(name);
+    const auto has_name = [&](const Refused& refused) { return refused.name == plain; };
+    if (std::ranges::find(kAttention, plain) != kAttention.end() || std::ranges::any_of(kRefused, has_name))
+      throw DataError(fmt::format("{}: attribute '{}' is not heeded there: it belongs to each problem, /problems/<id>",
+                                  where, name));
+  }
 }
 
 }  // namespace salebench

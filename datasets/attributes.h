@@ -13,4 +13,8 @@ namespace salebench {
 /// QK-norm left to do, a mask, ...), unless the value says that there is none or that it is done.
 std::vector<std::string> check_attributes(const h5::Group& problem);
 
+/// Attributes are read of problems only. Throws DataError if among `names`, those of another object of the capture, is
+/// one that says what attention is.
+void refuse_attention_attributes(const std::vector<std::string>& names, const std::string& where);
+
 }  // namespace salebench

@@ -78,12 +78,16 @@ std::vector<float> take_prefix(const std::vector<float>& x, int heads, int len, 
   return taken;
 }
 
-/// A whole number that is not negative.
-int count_attribute(const h5::Group& group, const std::string& name) {
-  const double value = group.number_attribute(name, 0);
-  if (!(value >= 0) || value > (1 << 30) || value != std::floor(value))
-    throw DataError(fmt::format("{}: {} is {}, not a whole number of tokens", group.where(), name, value));
+/// Of at least `least`; `what` says what it should be.
+int whole_attribute(const h5::Group& group, const std::string& name, int least, int otherwise, const char* what) {
+  const double value = group.number_attribute(name, otherwise);
+  if (!(value >= least) || value > (1 << 30) || value != std::floor(value))
+    throw DataError(fmt::format("{}: {} is {}, not {}", group.where(), name, value, what));
   return int(value);
+}
+
+int count_attribute(const h5::Group& group, const std::string& name) {
+  return whole_attribute(group, name, 0, 0, "a whole number of tokens; where there is no such thing, leave it out");
 }
 
 /// The named attributes that are texts or numbers, as JSON; "" for none.
@@ -101,12 +105,17 @@ std::string attributes_json(const h5::Group& group, const std::vector<std::strin
       values[name] = "not a text or a number";
     }
   }
-  return values.empty() ? "" : values.dump();
+  // Attributes may be in any encoding.
+  return values.empty() ? "" : values.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-/// What attention the problem is; its shape becomes that of the tokens that are no padding.
+/// What attention the problem is; its shape becomes that of the keys that some row sees.
+/// A sliding window hides keys from all rows where there are fewer queries than keys: as padding does, they would enter
+/// means and maxima that methods take of keys.
 void read_attention(const h5::Group& group, ProblemInfo& info) {
-  info.causal = group.number_attribute("causal", 1) != 0;
+  const double causal = group.number_attribute("causal", 1);
+  if (causal != 0 && causal != 1) throw DataError(fmt::format("{}: causal is {}, not 0 or 1", group.where(), causal));
+  info.causal = causal == 1;
   info.scale = group.number_attribute("scale", 1 / std::sqrt(double(info.shape.head_dim)));
   if (!std::isfinite(info.scale) || info.scale <= 0)
     throw DataError(fmt::format("{}: scale is {}; it must be positive, and without it 1 / sqrt(head_dim) is taken",
@@ -119,7 +128,8 @@ void read_attention(const h5::Group& group, ProblemInfo& info) {
                     group.where(), info.sliding_window));
   info.softcap = group.number_attribute("softcap", 0);
   if (!std::isfinite(info.softcap) || info.softcap < 0)
-    throw DataError(fmt::format("{}: softcap is {}", group.where(), info.softcap));
+    throw DataError(fmt::format("{}: softcap is {}; it must be positive, and is left out where there is none",
+                                group.where(), info.softcap));
   info.sinks = group.has("sinks");
   info.first_key = count_attribute(group, "first_key");
   if (info.first_key >= info.shape.kv_len)
@@ -127,6 +137,9 @@ void read_attention(const h5::Group& group, ProblemInfo& info) {
                                 info.shape.kv_len));
   info.shape.kv_len -= info.first_key;
   info.shape.q_len = std::min(info.shape.q_len, info.shape.kv_len);
+  const int hidden = first_key_in_window(info.shape.offset(), info.sliding_window);
+  info.first_key += hidden;
+  info.shape.kv_len -= hidden;
 }
 
 }  // namespace
@@ -147,11 +160,15 @@ Dataset::Dataset(const std::string& path) : path_(path), file_(open_capture(path
         fmt::format("{} has capture format version {}, this program reads {}", path, version, kFormatVersion));
   try {
     const h5::Group problems = root.open_group("problems");
+    refuse_attention_attributes(root.attributes(), root.where());
+    refuse_attention_attributes(problems.attributes(), problems.where());
     for (const std::string& id : problems.children()) {
       const h5::Group group = problems.open_group(id);
       const std::vector<std::string> unknown = check_attributes(group);
       unknown_names_.insert(unknown.begin(), unknown.end());
       problems_.push_back(read_info(group, id));
+      for (const char* name : {"q", "k", "v"})
+        refuse_attention_attributes(group.attributes(name), group.where() + name);
       problems_.back().attributes = attributes_json(group, unknown);
     }
   } catch (const h5::Error& error) {
@@ -186,7 +203,8 @@ ProblemInfo Dataset::read_info(const h5::Group& group, const std::string& id) co
   }
   read_attention(group, info);
   info.dtype = tensor_dtype(group, "q");
-  info.layer = int(group.number_attribute("layer", -1));
+  if (tensor_dtype(group, "k") != info.dtype || tensor_dtype(group, "v") != info.dtype) info.dtype = "mixed";
+  info.layer = whole_attribute(group, "layer", -1, -1, "a layer, which count from 0; leave it out where it is unknown");
   info.model = group.string_attribute("model");
   info.prompt = group.string_attribute("prompt");
   info.source = group.string_attribute("source");
@@ -207,7 +225,7 @@ Shape Dataset::shape_of(const ProblemInfo& info, const ProblemView& view) {
   Shape shape = info.shape;
   if (view.length > shape.kv_len)
     throw DataError(fmt::format("problem {} has {} tokens{}, {} are asked for", info.id, shape.kv_len,
-                                info.first_key > 0 ? fmt::format(" after {} of padding", info.first_key) : "",
+                                info.first_key > 0 ? fmt::format(" after {} that no row sees", info.first_key) : "",
                                 view.length));
   if (view.length > 0) {
     if (view.length <= shape.offset())
@@ -221,23 +239,24 @@ Shape Dataset::shape_of(const ProblemInfo& info, const ProblemView& view) {
   return shape;
 }
 
-ProblemTensors Dataset::load(const std::string& id) const {
+ProblemTensors Dataset::load(const std::string& id, LoadedKeys keys) const {
   const ProblemInfo& info = problem(id);
   ProblemTensors tensors;
   tensors.shape = info.shape;
   tensors.causal = info.causal;
   tensors.scale = float(info.scale);
-  tensors.sliding_window = info.sliding_window < info.shape.kv_len ? info.sliding_window : 0;
   try {
     const h5::Group group = file_.root().open_group("problems").open_group(id);
+    if (keys == LoadedKeys::kUnpadded) tensors.shape.kv_len += info.first_key - count_attribute(group, "first_key");
+    tensors.sliding_window = info.sliding_window < tensors.shape.kv_len ? info.sliding_window : 0;
     const auto read = [&](const char* name, int heads, int len) {
       const h5::Extents stored = group.extents(name);
       return without_first(read_tensor(group, name, stored), heads, int(stored[1]), info.shape.head_dim,
                            int(stored[1]) - len);
     };
     tensors.q = read("q", info.shape.q_heads, info.shape.q_len);
-    tensors.k = read("k", info.shape.kv_heads, info.shape.kv_len);
-    tensors.v = read("v", info.shape.kv_heads, info.shape.kv_len);
+    tensors.k = read("k", info.shape.kv_heads, tensors.shape.kv_len);
+    tensors.v = read("v", info.shape.kv_heads, tensors.shape.kv_len);
     require_finite_logits(tensors, group.where());
   } catch (const h5::Error& error) {
     throw DataError(error.what());

@@ -18,8 +18,14 @@ struct DataError : std::runtime_error {
 
 /// Which part of a problem a cell works on.
 struct ProblemView {
-  int length = 0;  ///< the first `length` tokens after the padding; 0 for all
+  int length = 0;  ///< the first `length` tokens of those that rows see; 0 for all
   int repeat = 1;  ///< copies of the heads, to fill a machine from a capture of few heads
+};
+
+/// Which keys of a problem are loaded.
+enum class LoadedKeys {
+  kSeen,      ///< that some row sees
+  kUnpadded,  ///< also those that the sliding window hides from all rows
 };
 
 class Dataset {
@@ -37,9 +43,9 @@ class Dataset {
   /// The shape a view has. Throws DataError if the capture is shorter or no query row is left.
   static Shape shape_of(const ProblemInfo& info, const ProblemView& view);
 
-  /// Reads a problem as float32, without its padding. Throws DataError naming the first NaN or infinity, or where
-  /// logits may leave float32.
-  ProblemTensors load(const std::string& id) const;
+  /// Reads a problem as float32, without the leading keys that no row sees. Throws DataError naming the first NaN or
+  /// infinity, or where logits may leave float32.
+  ProblemTensors load(const std::string& id, LoadedKeys keys = LoadedKeys::kSeen) const;
   /// The model's own attention output, [q_heads, q_len, head_dim] without padding, where the capture holds it; else
   /// empty.
   std::vector<float> load_output(const std::string& id) const;

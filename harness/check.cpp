@@ -80,10 +80,11 @@ nlohmann::json check_problem(const Dataset& dataset, const ProblemInfo& info, co
     throw DataError(fmt::format("{}: {}: {}: attention that nothing here computes yet, so it can't be checked",
                                 options.path, info.id, attention_text(info)));
   const int length = std::min(options.length, info.shape.kv_len);
-  const ProblemTensors tensors = apply_view(dataset.load(info.id), {length, 1});
+  const ProblemTensors whole = dataset.load(info.id);
+  const ProblemTensors tensors = apply_view(whole, {length, 1});
   const HostProblem p = tensors.view();
   const auto densities = oracle_densities(p, block);
-  const std::optional<OutputCheck> output = length == 0 ? check_stored_output(dataset, info, tensors) : std::nullopt;
+  const std::optional<OutputCheck> output = check_stored_output(dataset, info, whole);
   nlohmann::json rows = nlohmann::json::array();
   for (int head = 0; head < p.shape.q_heads; ++head) {
     const auto& d = densities[head];
@@ -151,7 +152,7 @@ void check_capture(const CheckOptions& options) {
       unsound += fmt::format("{}{}", unsound.empty() ? "" : "; ", error.what());
     }
   }
-  if (options.json) fmt::print("{}\n", all.dump(1));
+  if (options.json) fmt::print("{}\n", all.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
   if (!unsound.empty()) throw DataError(unsound);
 }
 

@@ -162,9 +162,8 @@ std::vector<ParamValues> expand(const MethodConfig& config) {
 
 YamlDocument open_config(const std::string& path, const std::vector<std::string>& overrides) {
   YamlDocument document(path, overrides);
-  // In the document, so that the stored config says with how many threads it ran.
-  if (const int threads = threads_of_environment(); threads > 0)
-    document.set_default("threads", std::to_string(threads));
+  // In the document, so that the stored config says with how many threads it ran, whatever the variable is then.
+  document.set_default("threads", std::to_string(threads_of_environment()));
   document.set_default("run", fs::path(path).stem());
   return document;
 }

@@ -59,7 +59,8 @@ double load_average() {
 }
 
 bool is_busy(double other_cores, int threads) {
-  return threads + other_cores > double(sysconf(_SC_NPROCESSORS_ONLN)) + kTolerated;
+  const double cores = double(sysconf(_SC_NPROCESSORS_ONLN));
+  return std::fmin(threads, cores) + other_cores > cores + kTolerated;
 }
 
 std::string load_text(double other_cores) {

@@ -13,7 +13,7 @@ namespace salebench {
 struct OutputCheck {
   std::vector<double> distance;  ///< [q_heads]: relative L2 distance of the double reference to the stored output
   double bound = 0;              ///< what rounding explains: by the types of values and output, and the logits
-  std::string explanation;       ///< what would make them agree, where something tried does
+  std::string explanation;       ///< what would make them agree, or agree much better, where something tried does
 
   double worst() const;
   bool agrees() const;

@@ -60,7 +60,7 @@ std::string plan_to_json(const Plan& plan) {
                                {"folder", plan.folder},
                                {"problems", problems},
                                {"cells", cells}};
-  return json.dump(1) + "\n";
+  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 Plan plan_from_json(const std::string& text) {

@@ -94,7 +94,7 @@ std::string json(const std::vector<CellRecord>& records) {
       column.visit(record, [&](const auto& value) { row[column.name] = value; });  // NaN becomes null
     rows.push_back(row);
   }
-  return rows.dump(1) + "\n";
+  return rows.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 /// What the speedups are over; empty where there are none.

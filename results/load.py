@@ -211,7 +211,7 @@ def attention_text(cells: pd.DataFrame) -> pd.Series:
     """How the attention of each cell's problem differs from plain causal attention: "window 512"; empty for plain."""
     def text(row) -> str:
         parts = [] if getattr(row, "causal", 1) else ["not causal"]
-        named = {"window": "window", "first_key": "padding", "softcap": "softcap"}
+        named = {"window": "window", "first_key": "from key", "softcap": "softcap"}
         parts += [f"{word} {getattr(row, name):g}" for name, word in named.items() if getattr(row, name, 0) > 0]
         return ", ".join(parts + (["sinks"] if getattr(row, "sinks", 0) else []))
     return pd.Series([text(row) for row in cells.itertuples()], index=cells.index, dtype=object)

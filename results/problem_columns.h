@@ -25,7 +25,7 @@ std::vector<Column<Record>> attention_columns() {
       {"scale", "", "multiplies q . k", follow<Record, kPath..., &P::scale>},
       {"window", "tokens", "keys that a row sees at most, its own token among them; 0 for no limit",
        follow<Record, kPath..., &P::sliding_window>},
-      {"first_key", "tokens", "leading tokens of the capture that are padding and are left out",
+      {"first_key", "tokens", "leading tokens of the capture that no row sees, as padding, and are left out",
        follow<Record, kPath..., &P::first_key>},
       {"softcap", "", "logits become softcap * tanh(logit / softcap); 0 for none",
        follow<Record, kPath..., &P::softcap>},

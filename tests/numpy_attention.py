@@ -39,7 +39,7 @@ class Mask:
 
 
 class Attention:
-    """Exact attention of a problem as it is measured: without its padding.
+    """Exact attention of a problem as it is measured: without the leading keys that no row sees.
 
     problem: q [q_heads, q_len, dim], k and v [kv_heads, kv_len, dim] as stored, scale, causal, window, first_key.
     Arrays have the query heads first; a row is a query.
@@ -50,6 +50,8 @@ class Attention:
         q, k, v = (np.asarray(problem[name], np.float64) for name in "qkv")
         k, v = k[:, first:], v[:, first:]
         q = q[:, max(0, q.shape[1] - k.shape[1]):]
+        hidden = max(0, k.shape[1] - q.shape[1] - problem["window"] + 1) if problem["window"] else 0
+        k, v = k[:, hidden:], v[:, hidden:]
         group = q.shape[0] // k.shape[0]
         self.q, self.k, self.v = q, np.repeat(k, group, axis=0), np.repeat(v, group, axis=0)
         self.heads, self.q_len, self.dim = q.shape

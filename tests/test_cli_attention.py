@@ -15,9 +15,17 @@ def box(tmp_path):
     return Box(tmp_path)
 
 
+def first_seen(parts, window=0, first_key=0):
+    """The first key that some row sees."""
+    kv_len = parts["k"].shape[1]
+    q_len = min(parts["q"].shape[1], kv_len - first_key)
+    return max(first_key, kv_len - q_len - window + 1) if window else first_key
+
+
 def reference(parts, window=0, first_key=0):
     """Probabilities of the real rows over the real keys, [heads, rows, keys], and their positions, in float64."""
     q, k, _ = (parts[name].astype(float) for name in "qkv")
+    first_key = first_seen(parts, window, first_key)
     k = k[:, first_key:]
     q = q[:, max(0, q.shape[1] - k.shape[1]):]
     position = np.arange(k.shape[1] - q.shape[1], k.shape[1])
@@ -42,12 +50,28 @@ def test_figures_are_those_of_the_layers_own_attention(box, attributes, q_len):
     assert rows["streaming"]["density"] == pytest.approx(kept.sum() / seen.sum(), abs=1e-12)
     assert rows["block_topk"]["status"] == "ok" and 0 < rows["block_topk"]["density"] <= 1
     for row in rows.values():
-        assert (row["window"], row["first_key"]) == (attributes.get("window", 0), attributes.get("first_key", 0))
+        assert (row["window"], row["first_key"]) == (attributes.get("window", 0), first_seen(parts, **attributes))
         assert (row["kv_len"], row["q_len"]) == (seen.shape[1], seen.shape[0])
     narrow = 0 < attributes.get("window", 0) < seen.shape[1]
     assert rows["xattention"]["status"] == ("unsupported" if narrow else "ok")
     assert not narrow or f"sliding window of {attributes['window']} tokens" in rows["xattention"]["reason"]
     assert box.rows(table="problems")[0]["window"] == attributes.get("window", 0)
+
+
+def test_keys_that_the_window_hides_from_all_rows_enter_nothing(box):
+    """Methods that take means and maxima of blocks of keys would see them."""
+    parts = problem(q_len=200, window=50)
+    box.capture(p=parts)
+    methods = {name: {} for name in ("sale", "quest", "moba", "block_topk", "block_topp", "sparge", "flashprefill")}
+    methods |= {"oracle_global": {"by": "value"}, "sale_pooled": {}, "dense": {"attend": "sage"}}
+    plain = box.sweep(box.config(methods))
+    parts["k"], parts["v"] = parts["k"].copy(), parts["v"].copy()
+    parts["k"][:, :71] = 100
+    parts["v"][:, :71] = -100
+    box.capture(p=parts)
+    for before, after in zip(plain, box.sweep(box.config(methods), out="again"), strict=True):
+        assert before["status"] == "ok" and before["fingerprint"] == after["fingerprint"]
+        assert all(before[name] == after[name] for name in ("density", "recall_mean", "recall_min", "rel_l2"))
 
 
 def test_the_layers_own_window_has_recall_one(box):
@@ -61,7 +85,7 @@ def test_lengths_count_from_the_first_real_token(box):
     rows = box.sweep(box.config({"dense": {}}, [{"path": "capture.h5", "lengths": [100, 300]}]))
     assert [row["kv_len"] for row in rows] == [100, 300]
     box.fails(5, "run", box.config({"dense": {}}, [{"path": "capture.h5", "lengths": 310}]), "-o", "more",
-              says=["has 300 tokens after 20 of padding"])
+              says=["has 300 tokens after 20 that no row sees"])
 
 
 @pytest.mark.parametrize("change, says", [

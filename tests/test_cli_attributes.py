@@ -1,6 +1,7 @@
 """What a capture says of its problems: read, refused by name, or warned of; never passed over in silence."""
 
 import h5py
+import numpy as np
 import pytest
 from cli_helpers import Box, cases, problem
 
@@ -33,6 +34,10 @@ REFUSED_ATTRIBUTES = {
     "sinks as an attribute": ({"sinks": [0.1, 0.2]}, ["'sinks' is read as a dataset only"]),
     "upper case": ({"Window": 64}, ["'Window' is not read; write it 'window'"]),
     "RoPE left to do": ({"rope": "not applied"}, ["'rope'", "neither 'applied' nor 'none'"]),
+    "causal is no number": ({"causal": float("nan")}, ["causal is nan", "not 0 or 1"]),
+    "causal of 2": ({"causal": 2}, ["causal is 2"]),
+    "layer out of range": ({"layer": 1e12}, ["layer is", "leave it out"]),
+    "window of -1": ({"window": -1}, ["window is -1", "leave it out"]),
     "RoPE false": ({"rope": False}, ["'rope'"]),
 }
 
@@ -50,6 +55,29 @@ def test_datasets_that_would_change_attention(box, name, says):
     with h5py.File(box.capture(), "a") as file:
         file.create_dataset(f"problems/p/{name}", data=[1.0])
     refused(box, "capture.h5", "problems/p", *says)
+
+
+@pytest.mark.parametrize("place", ["/", "problems", "problems/p/q", "problems/p/v"])
+@pytest.mark.parametrize("name", ["window", "softmax_scale"])
+def test_attention_said_of_other_objects_than_problems(box, place, name):
+    with h5py.File(box.capture(), "a") as file:
+        file[place].attrs[name] = 64
+    refused(box, "capture.h5", f"attribute '{name}' is not heeded there", "/problems/<id>")
+
+
+def test_attributes_of_no_encoding_are_kept(box):
+    box.capture(p=problem(colour=np.bytes_(b"caf\xe9"), model=np.bytes_(b"\xff")))
+    rows = box.sweep(box.config({"dense": {}}))
+    assert rows[0]["status"] == "ok" and "caf" in box.rows(table="problems")[0]["attributes"]
+    for arguments in (["check", "capture.h5", "--json"], ["report", "out", "--format", "json"]):
+        box.run(*arguments)
+
+
+def test_tensors_of_several_types(box):
+    parts = problem()
+    box.capture(p={**parts, "k": parts["k"].astype(np.float32)})
+    row = box.sweep(box.config({"dense": {}}))[0]
+    assert row["dtype"] == "mixed" and row["status"] == "ok"
 
 
 def test_attributes_that_say_that_nothing_is_left(box):

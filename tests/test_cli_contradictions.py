@@ -85,6 +85,27 @@ def test_another_convention_is_named(box, dtype, length, name):
     box.fails(5, "check", "capture.h5", says=["p: its output differs by", says])
 
 
+@pytest.mark.parametrize("one", [-1, 1])
+def test_a_wide_window_one_off_is_named_though_rounding_could_explain_it(box, one):
+    write(box, "bfloat16", 700, stored_window=400, window=400 + one)
+    box.fails(5, "check", "capture.h5", "--length", 600, says=["p: its output differs by", f"store window = {400 + one}"])
+
+
+def test_what_all_logits_of_a_row_share_is_rounded_with_them(box):
+    """A model that stores logits in bfloat16 loses there what a shared key component adds to all of them."""
+    write(box, "bfloat16", 64)
+    with h5py.File(box.path("capture.h5"), "r+") as file:
+        group = file["problems/p"]
+        q, k, v = ((group[name][()].astype(np.uint32) << 16).view(np.float32) for name in "qkv")
+        q[..., 0], k[..., 0] = 16, 64  # adds 128 to each logit
+        s = np.where(np.arange(64) <= np.arange(16, 64)[:, None], SCALE * q @ np.repeat(k, 2, 0).swapaxes(1, 2), -np.inf)
+        p = np.exp(rounded(s, "bfloat16") - s.max(-1, keepdims=True))
+        output = p / p.sum(-1, keepdims=True) @ np.repeat(v, 2, 0)
+        for name, x in {"q": q, "k": k, "output": output}.items():
+            group[name][:] = (rounded(x, "bfloat16").view(np.uint32) >> 16).astype(np.uint16)
+    assert "double precision is within" in box.run("check", "capture.h5").stdout
+
+
 def test_what_nothing_explains_fails_too(box):
     write(box, "float16", 64)
     with h5py.File(box.path("capture.h5"), "r+") as file:
