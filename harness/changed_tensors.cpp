@@ -7,7 +7,8 @@ namespace {
 
 /// Moves the parts of values, each of `size` values, by one place: the first goes to the end, or comes back from there.
 void rotate_parts(std::span<float> values, std::size_t size, bool back) {
-  std::ranges::rotate(values, back ? values.end() - std::ptrdiff_t(size) : values.begin() + std::ptrdiff_t(size));
+  const auto middle = back ? values.end() - std::ptrdiff_t(size) : values.begin() + std::ptrdiff_t(size);
+  std::rotate(values.begin(), middle, values.end());
 }
 
 /// Whether all parts, each of `size` values, are alike.

@@ -133,8 +133,8 @@ ProblemTensors with_window(ProblemTensors p, int window) {
 double nearest_scale(const Comparison& compare, const ProblemTensors& p) {
   const auto distance = [&](double log2) { return compare.worst_distance(with_scale(p, p.scale * std::exp2(log2))); };
   double best = 0, least = kInfinity;
-  for (double at = -3; at <= 3; at += 0.25)
-    if (const double d = distance(at); d < least) least = d, best = at;
+  for (int quarter = -12; quarter <= 12; ++quarter)
+    if (const double d = distance(0.25 * quarter); d < least) least = d, best = 0.25 * quarter;
   double low = best - 0.25, high = best + 0.25;
   for (int i = 0; i < 12; ++i) {
     const double third = (high - low) / 3;

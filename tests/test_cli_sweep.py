@@ -166,8 +166,8 @@ def test_repro_command(box):
     rows = box.sweep(box.config({"dense": {}, "streaming": {"local": [64, 96]}}))
     words = rows[1]["repro"].replace("'", "").split()
     assert words[0] == "salebench"
-    box.run(*words[1:], "-o", "again")
-    assert metrics(box.rows("again")) == metrics(rows[1:2])
+    box.run(*words[1:])
+    assert metrics(box.rows("out-repeat")) == metrics(rows[1:2])
 
 
 @pytest.mark.parametrize("glob, settings", [
