@@ -199,3 +199,10 @@ class Box:
 
     def rows(self, out="out", table="cells"):
         return read_table(self.path(out) / "run.h5", table)
+
+
+def refused(box, *says, **dataset):
+    """The capture is refused by a run, which makes no output folder."""
+    config = box.config({"dense": {}}, [{"path": "capture.h5", **dataset}])
+    box.fails(5, "run", config, "-o", "out", says=says)
+    assert not box.path("out").exists() and not box.cache.exists()

@@ -3,19 +3,12 @@
 import h5py
 import numpy as np
 import pytest
-from cli_helpers import Box, cases, problem
+from cli_helpers import Box, cases, problem, refused
 
 
 @pytest.fixture
 def box(tmp_path):
     return Box(tmp_path)
-
-
-def refused(box, *says, **dataset):
-    """The capture is refused by a run, which makes no output folder."""
-    config = box.config({"dense": {}}, [{"path": "capture.h5", **dataset}])
-    box.fails(5, "run", config, "-o", "out", says=says)
-    assert not box.path("out").exists() and not box.cache.exists()
 
 
 def set_value(tensor, value):

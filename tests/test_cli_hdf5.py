@@ -8,18 +8,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from cli_helpers import Box, problem
+from cli_helpers import Box, problem, refused
 
 
 @pytest.fixture
 def box(tmp_path):
     return Box(tmp_path)
-
-
-def refused(box, *says):
-    """The capture is refused by a run, which makes no output folder."""
-    box.fails(5, "run", box.config({"dense": {}}), "-o", "out", says=says)
-    assert not box.path("out").exists() and not box.cache.exists()
 
 
 def test_folder(box):
