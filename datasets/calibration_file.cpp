@@ -4,9 +4,9 @@
 
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "core/atomic_file.h"
+#include "core/json_text.h"
 #include "datasets/dataset.h"
 
 namespace salebench {
@@ -49,7 +49,7 @@ void write_calibration(const std::string& path, const CalibrationFile& file) {
   else
     json["values"] = file.values;
   json["problems"] = nlohmann::json(file.problems);
-  const std::string text = json.dump(1) + "\n";
+  const std::string text = json_text(json, 1) + "\n";
   write_file_atomically(path, text.data(), text.size());
 }
 

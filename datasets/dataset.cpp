@@ -5,9 +5,9 @@
 
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "core/json_text.h"
 #include "core/nearest.h"
 #include "datasets/attributes.h"
 #include "datasets/tensor_values.h"
@@ -105,8 +105,7 @@ std::string attributes_json(const h5::Group& group, const std::vector<std::strin
       values[name] = "not a text or a number";
     }
   }
-  // Attributes may be in any encoding.
-  return values.empty() ? "" : values.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return values.empty() ? "" : json_text(values);
 }
 
 /// What attention the problem is; its shape becomes that of the keys that some row sees.
@@ -163,6 +162,7 @@ Dataset::Dataset(const std::string& path) : path_(path), file_(open_capture(path
     refuse_attention_attributes(root.attributes(), root.where());
     refuse_attention_attributes(problems.attributes(), problems.where());
     for (const std::string& id : problems.children()) {
+      if (!is_utf8(id)) throw DataError(fmt::format("{}: the id of problem {} is not UTF-8", path, id));
       const h5::Group group = problems.open_group(id);
       const std::vector<std::string> unknown = check_attributes(group);
       unknown_names_.insert(unknown.begin(), unknown.end());

@@ -6,10 +6,10 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 
+#include "core/json_text.h"
 #include "core/reference.h"
 #include "datasets/dataset.h"
 #include "harness/open_capture.h"
@@ -152,7 +152,7 @@ void check_capture(const CheckOptions& options) {
       unsound += fmt::format("{}{}", unsound.empty() ? "" : "; ", error.what());
     }
   }
-  if (options.json) fmt::print("{}\n", all.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (options.json) fmt::print("{}\n", json_text(all, 1));
   if (!unsound.empty()) throw DataError(unsound);
 }
 

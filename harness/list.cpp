@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
+#include "core/json_text.h"
 #include "core/registry.h"
 #include "datasets/dataset.h"
 #include "datasets/truth_cache.h"
@@ -46,7 +46,7 @@ std::string list_datasets(std::vector<std::string> paths, bool json) {
       all.push_back(row);
     }
   }
-  return json ? all.dump(1) + "\n" : text;
+  return json ? json_text(all, 1) + "\n" : text;
 }
 
 std::string info_text() {
@@ -55,7 +55,7 @@ std::string info_text() {
   for (const auto& [section, values] : all.items())
     for (const auto& [name, value] : values.items())
       text += fmt::format("{:<24} {}\n", fmt::format("{}.{}", section, name),
-                          value.is_string() ? value.get<std::string>() : value.dump());
+                          value.is_string() ? value.get<std::string>() : json_text(value));
   const auto [files, bytes] = TruthCache(TruthCache::default_folder()).size();
   text += fmt::format("{:<24} {}\n", "truth cache",
                       fmt::format("{}, {} files, {:.1f} MB", TruthCache::default_folder(), files, double(bytes) / 1e6));

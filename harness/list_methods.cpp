@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
+#include "core/json_text.h"
 #include "core/registry.h"
 #include "harness/list.h"
 #include "harness/plan.h"
@@ -116,7 +115,7 @@ std::string markdown(const json& all) {
 std::string list_methods(const std::string& format) {
   json all = json::array();
   for (const MethodInfo& info : methods()) all.push_back(method_json(info));
-  return format == "json" ? all.dump(1) + "\n" : format == "md" ? markdown(all) : plain_text(all);
+  return format == "json" ? json_text(all, 1) + "\n" : format == "md" ? markdown(all) : plain_text(all);
 }
 
 }  // namespace salebench

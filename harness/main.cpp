@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
 #include "core/atomic_file.h"
 #include "core/block_mask.h"
+#include "core/json_text.h"
 #include "core/nearest.h"
 #include "datasets/dataset.h"
 #include "datasets/truth_cache.h"
@@ -101,7 +103,16 @@ void add_others(CLI::App& app, Commands& c) {
   cell->add_option("id", c.cell_id)->required();
 }
 
+/// Names and notes on the command line are stored in plan.json and results, which could hold others only changed.
+void require_utf8(const std::string& command_line) {
+  if (!is_utf8(command_line))
+    throw UsageError("an argument is not UTF-8, in which results hold names and notes; rename or rewrite it");
+  if (const std::string here = std::filesystem::current_path(); !is_utf8(here))
+    throw UsageError("the name of the current folder is not UTF-8, in which results hold paths; run in another");
+}
+
 int dispatch(const CLI::App& app, Commands& c) {
+  if (app.got_subcommand("run") || app.got_subcommand("calibrate")) require_utf8(c.run.command_line);
   if (app.got_subcommand("run")) return run_sweep(c.run);
   if (app.got_subcommand("calibrate")) return run_calibration(c.calibrate);
   if (app.got_subcommand("import")) return run_import(c.import);

@@ -1,8 +1,8 @@
 #include "harness/params_json.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "core/json_text.h"
 #include "core/registry.h"
 
 namespace salebench {
@@ -15,7 +15,7 @@ std::string params_json(const std::string& name, const ParamValues& values, cons
     const bool plain = param.type() == "float" || param.type() == "int" || param.type() == "bool";
     json[param.name()] = plain ? nlohmann::json::parse(param.text()) : nlohmann::json(param.text());
   }
-  return json.dump();
+  return json_text(json);
 }
 
 }  // namespace salebench

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
 
+#include "core/json_text.h"
 #include "harness/plan.h"
 
 namespace salebench {
@@ -60,7 +60,7 @@ std::string plan_to_json(const Plan& plan) {
                                {"folder", plan.folder},
                                {"problems", problems},
                                {"cells", cells}};
-  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(json, 1) + "\n";
 }
 
 Plan plan_from_json(const std::string& text) {

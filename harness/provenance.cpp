@@ -9,8 +9,8 @@
 
 #include <ctime>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
+#include "core/json_text.h"
 #include "harness/build_info.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cuda/dense_kernels.h"
@@ -91,7 +91,7 @@ std::string cpu_model() {
 }
 
 std::string provenance_json() {
-  return nlohmann::json({{"program", program_json()}, {"host", host_json()}, {"cuda", cuda_json()}}).dump();
+  return json_text({{"program", program_json()}, {"host", host_json()}, {"cuda", cuda_json()}});
 }
 
 }  // namespace salebench

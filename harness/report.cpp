@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "core/hdf5.h"
+#include "core/json_text.h"
 #include "harness/run_folder.h"
 #include "harness/text_table.h"
 #include "results/places.h"
@@ -94,7 +94,7 @@ std::string json(const std::vector<CellRecord>& records) {
       column.visit(record, [&](const auto& value) { row[column.name] = value; });  // NaN becomes null
     rows.push_back(row);
   }
-  return rows.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(rows, 1) + "\n";
 }
 
 /// What the speedups are over; empty where there are none.

@@ -11,10 +11,10 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 
 #include "core/atomic_file.h"
 #include "core/hdf5.h"
+#include "core/json_text.h"
 #include "core/status.h"
 #include "harness/cell.h"
 
@@ -57,7 +57,7 @@ void RunFolder::open_for_writing() {
 
 void RunFolder::write_plan(const Plan& plan, const RunAttributes& attributes) const {
   write_text(path_ + "/config.yaml", plan.sweep.text + "\n");
-  write_text(path_ + "/run.json", nlohmann::json(attributes).dump(1) + "\n");
+  write_text(path_ + "/run.json", json_text(attributes, 1) + "\n");
   write_text(path_ + "/plan.json", plan_to_json(plan));
 }
 

@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
+#include "core/json_text.h"
 #include "harness/yaml_reader.h"
 
 namespace salebench {
@@ -53,11 +56,13 @@ bool holds_anchors(const std::string& key) {
 YamlDocument::YamlDocument(const std::string& path, const std::vector<std::string>& overrides) : path_(path) {
   if (std::error_code unknown; std::filesystem::is_directory(path, unknown))
     throw UsageError(fmt::format("cannot open {}: it is a folder", path));
+  std::ifstream file(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file) throw UsageError(fmt::format("cannot open {}", path));
+  if (!is_utf8(text)) throw UsageError(fmt::format("{}: not UTF-8, as a config must be", path));
   std::vector<YAML::Node> documents;
   try {
-    documents = YAML::LoadAllFromFile(path);
-  } catch (const YAML::BadFile&) {
-    throw UsageError(fmt::format("cannot open {}", path));
+    documents = YAML::LoadAll(text);
   } catch (const YAML::ParserException& error) {
     throw UsageError(fmt::format("{}:{}:{}: {}", path, error.mark.line + 1, error.mark.column + 1, error.msg));
   }

@@ -142,6 +142,17 @@ def test_no_config(box):
     refused(box, "none.yaml", says=["none.yaml"])
 
 
+@pytest.mark.parametrize("arguments", [["b\udcff.yaml"], ["config.yaml", "-o", "o\udcff"],
+                                       ["config.yaml", "--note", "n\udcff"]], ids=["config", "folder", "note"])
+def test_names_that_results_cannot_hold(box, arguments):
+    box.fails(2, "run", *arguments, says=["UTF-8"])
+    assert [path.name for path in box.path(".").iterdir()] == ["capture.h5"]
+
+
+def test_a_config_that_is_not_utf8(box):
+    refused(box, write(box, CONFIG.encode() + b"x-note: \xff\n"), says=["config.yaml: not UTF-8"])
+
+
 def test_folder_for_a_config(box):
     refused(box, ".", says=["cannot open ."])
 
