@@ -1,63 +1,88 @@
-// Accuracy of a sparse attention result against the truth, per head and over the heads of a problem.
+// Accuracy of a sparse attention result against the truth, per head and over the heads of a problem: one table of
+// figures, which results, calibration, reports and their documentation read.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "core/block_mask.h"
+#include "core/error_sums.h"
 #include "core/problem.h"
 #include "core/truth.h"
 
 namespace salebench {
 
-/// Recall of a row is the sum of the true softmax probability over the keys it keeps. Errors compare what was computed
-/// with the exact output, over the rows of the truth.
+inline constexpr double kNoValue = std::numeric_limits<double>::quiet_NaN();
+
+/// The figures of one head or of all; figures() says what each means. NaN where there is none.
 struct Accuracy {
-  double density = 0;                                      ///< kept visible (row, key) pairs / visible pairs
-  double tile_density = 0;                                 ///< kept tiles / tiles that hold a visible pair
-  double recall_mean = 0, recall_p05 = 0, recall_min = 0;  ///< over rows: mean, 5th percentile, minimum
-  double rel_l2 = 0;                                       ///< ||o - o*||_2 / ||o*||_2 over all values
-  double max_abs = 0;                                      ///< largest |o - o*|
-  double l1_per_token = 0;  ///< sum |o - o*| over a head / rows (SALE, section 3.3); the mean over heads for a problem
-  double cos_min = 0;       ///< smallest cosine of a row with the exact one
-  double flops_executed = 0;  ///< 4 head_dim FLOPs per (row, key) pair in kept tiles, masked pairs included
-  double flops_dense = 0;     ///< 4 head_dim FLOPs per visible pair
+  double density = kNoValue, tile_density = kNoValue;
+  double recall_mean = kNoValue, recall_p05 = kNoValue, recall_min = kNoValue;
+  double rel_l2 = kNoValue, rel_l2_worst = kNoValue, mask_rel_l2 = kNoValue;
+  double max_abs = kNoValue, l1_per_token = kNoValue, cos_min = kNoValue, gain = kNoValue;
+  double flops_executed = kNoValue, flops_dense = kNoValue;
 };
+
+/// What is summed up of one head, or of several.
+struct HeadSums {
+  int head_dim = 0;
+  MaskCounts counts;
+  ErrorSums errors;            ///< of what the method computed
+  ErrorSums masked;            ///< of exact attention over its mask
+  std::vector<double> recall;  ///< of each scored row: the true softmax probability of the keys that it keeps
+  double rel_l2_worst = 0;     ///< the largest relative L2 error of a head
+
+  void add(const HeadSums& head);
+};
+
+/// Which way a figure is better.
+enum class Better { larger, smaller, neither };
+
+/// One figure of accuracy: all that is said of it anywhere.
+struct Figure {
+  const char* name;     ///< column, and member
+  const char* unit;     ///< "" for none
+  const char* label;    ///< in plots and tables for people
+  const char* meaning;  ///< in the documentation
+  double Accuracy::*member;
+  double (*of)(const HeadSums& sums);
+  Better better = Better::neither;
+  bool of_head = true;          ///< whether it says anything of a single head
+  const char* calibrated = "";  ///< its name in calibrations; "" where they leave it out
+  bool target = false;          ///< whether `calibrate` may aim at it
+};
+
+/// All figures, in the order of result files.
+std::span<const Figure> figures();
+
+/// The figure that calibrations call by a name. Throws std::invalid_argument if there is none.
+const Figure& calibrated_figure(std::string_view name);
+
+/// The worse of two values of a figure, either of which may be NaN; the larger where neither is better.
+double worse(const Figure& figure, double a, double b);
 
 struct ProblemAccuracy {
   std::vector<Accuracy> heads;
-  Accuracy overall;         ///< ratios of sums over heads; quantiles over the rows of all heads
-  double rel_l2_worst = 0;  ///< the largest rel_l2 of a head
-};
-
-/// Sums over the scored rows of one head, or of several, from which the errors follow.
-struct ErrorSums {
-  double difference_squared = 0;  ///< sum of (o - o*)^2
-  double exact_squared = 0;       ///< sum of o*^2
-  double absolute = 0;            ///< sum of |o - o*|
-  double max_abs = 0;             ///< largest |o - o*|
-  double cos_min = 1;             ///< smallest cosine of a row with the exact one
-
-  void add(const ErrorSums& other);
-  double rel_l2() const;
-};
-
-/// What is summed up of one head.
-struct HeadSums {
-  MaskCounts counts;
-  ErrorSums errors;
-  std::vector<double> recall;  ///< of each scored row
+  Accuracy overall;  ///< ratios of sums over heads; quantiles over the rows of all heads
 };
 
 /// The figures that follow from the sums of all heads.
-ProblemAccuracy accuracy_of(const std::vector<HeadSums>& heads, int head_dim);
+ProblemAccuracy accuracy_of(const std::vector<HeadSums>& heads);
 
-/// `output` is [q_heads, q_len, head_dim]. `recall` [q_heads, rows of the truth] is the mask's, in double precision and
+/// The sums of each head. `output` is [q_heads, q_len, head_dim], and so is `masked`, exact attention over the mask;
+/// empty where that is what was computed. `recall` [q_heads, rows of the truth] is the mask's, in double precision and
 /// never from what a method computed: reference_recall() defines it, cpu::mask_recall() is the tuned kernel.
 /// `extra_pairs` (query, key) pairs a head, computed outside the mask, count in the density and the FLOPs. Every figure
 /// is over `rows`, to which extra pairs go in proportion to their visible pairs. Throws std::invalid_argument if the
 /// truth has none of them.
+std::vector<HeadSums> sum_heads(const Shape& shape, const Truth& truth, ConstMaskView mask,
+                                std::span<const float> output, std::span<const float> masked,
+                                std::span<const double> recall, std::int64_t extra_pairs = 0, const RowSet& rows = {});
+
+/// accuracy_of() those sums where the method's attention over its mask is exact.
 ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
                                  std::span<const float> output, std::span<const double> recall,
                                  std::int64_t extra_pairs = 0, const RowSet& rows = {});

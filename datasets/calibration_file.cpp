@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <fstream>
-#include <limits>
 
 #include "core/atomic_file.h"
 #include "core/json_text.h"
@@ -15,21 +14,17 @@ namespace {
 constexpr const char* kFormat = "salebench.calibration";
 constexpr int kVersion = 1;
 
-/// JSON has no NaN or infinity: null stands for them.
-double number_of(const nlohmann::json& json, const char* name) {
-  const auto& value = json.at(name);
-  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
-}
-
 }  // namespace
 
-void to_json(nlohmann::json& json, const CalibratedHead& head) {
-  json = {
-      {"density", head.density}, {"recall", head.recall}, {"rel_l2", head.rel_l2}, {"l1_per_token", head.l1_per_token}};
+/// The figures that calibrations have, by their names there. JSON has no NaN or infinity: null stands for them.
+void to_json(nlohmann::json& json, const Accuracy& accuracy) {
+  for (const Figure& figure : figures())
+    if (*figure.calibrated) json[figure.calibrated] = accuracy.*figure.member;
 }
-void from_json(const nlohmann::json& json, CalibratedHead& head) {
-  head = {number_of(json, "density"), number_of(json, "recall"), number_of(json, "rel_l2"),
-          number_of(json, "l1_per_token")};
+void from_json(const nlohmann::json& json, Accuracy& accuracy) {
+  for (const Figure& figure : figures())
+    if (const auto& value = *figure.calibrated ? json.at(figure.calibrated) : nlohmann::json(); !value.is_null())
+      value.get_to(accuracy.*figure.member);
 }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CalibratedProblem, dataset, problem, fingerprint, length, fit, held_out)
 

@@ -5,21 +5,17 @@
 #include <string>
 #include <vector>
 
+#include "core/metrics.h"
 #include "core/params.h"
 
 namespace salebench {
 
-/// The figures of one head, over the rows that the value was fitted to or over held-out ones.
-struct CalibratedHead {
-  double density = 0, recall = 0, rel_l2 = 0, l1_per_token = 0;
-};
-
 /// A problem that values were fitted to, or that they were scored on.
 struct CalibratedProblem {
   std::string dataset, problem, fingerprint;
-  int length = 0;                        ///< tokens
-  std::vector<CalibratedHead> fit;       ///< [q_heads]; empty for a data set that was held out
-  std::vector<CalibratedHead> held_out;  ///< [q_heads]; empty where all rows were fitted to
+  int length = 0;                  ///< tokens
+  std::vector<Accuracy> fit;       ///< [q_heads], figures that calibrations have; empty where the data was held out
+  std::vector<Accuracy> held_out;  ///< [q_heads]; empty where all rows were fitted to
 };
 
 struct CalibrationFile {

@@ -14,9 +14,13 @@ namespace {
 
 std::vector<Target> read_targets(YamlMap map) {
   std::vector<Target> targets;
-  for (const std::string metric : {"rel_l2", "l1_per_token", "recall"}) {
+  std::string names;
+  for (const Figure& figure : figures()) {
+    if (!figure.target) continue;
+    const std::string metric = figure.calibrated;
+    names += (names.empty() ? "" : ", ") + metric;
     for (const std::string& text : map.texts(metric, {})) {
-      const double most = metric == "recall" ? 1 : std::numeric_limits<double>::max();
+      const double most = figure.better == Better::larger ? 1 : std::numeric_limits<double>::max();
       double limit = 0;
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), limit);
       if (error != std::errc() || end != text.data() + text.size() || !(limit > 0 && limit <= most))
@@ -27,7 +31,7 @@ std::vector<Target> read_targets(YamlMap map) {
   }
   map.done();
   if (targets.empty())
-    map.document().fail(map.node(), map.path_of("rel_l2"), "is missing; so are l1_per_token and recall: name a target");
+    map.document().fail(map.node(), "calibrate.target", fmt::format("is empty: name a target, one of {}", names));
   return targets;
 }
 

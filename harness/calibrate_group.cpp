@@ -9,10 +9,6 @@
 namespace salebench {
 namespace {
 
-Figures figures_of(const Accuracy& a) {
-  return {a.density, a.recall_mean, a.rel_l2, a.l1_per_token};
-}
-
 /// A setting on the problems of a group.
 class GroupScorer {
  public:
@@ -40,15 +36,17 @@ class GroupScorer {
   }
 
   /// Of each unit: the worst figures over the problems fitted to, and their mean density.
-  std::vector<Figures> figures(const std::vector<Score>& scores) const {
-    std::vector<Figures> worst(std::size_t(units()), Figures{0, 1, 0, 0});
+  std::vector<Accuracy> figures(const std::vector<Score>& scores) const {
+    std::vector<Accuracy> worst(static_cast<std::size_t>(units()));
     const double fitted = double(std::ranges::count(group_.problems, true, &ScoredProblem::has_fit));
     for (std::size_t unit = 0; unit < worst.size(); ++unit) {
+      worst[unit].density = 0;
       for (const Score& score : scores) {
         if (score.fit.heads.empty()) continue;
-        const Figures f = figures_of(per_head_ ? score.fit.heads[unit] : score.fit.overall);
-        worst[unit] = {worst[unit].density + f.density / fitted, std::min(worst[unit].recall, f.recall),
-                       std::max(worst[unit].rel_l2, f.rel_l2), std::max(worst[unit].l1_per_token, f.l1_per_token)};
+        const Accuracy& a = per_head_ ? score.fit.heads[unit] : score.fit.overall;
+        worst[unit].density += a.density / fitted;
+        for (const Figure& f : ::salebench::figures())
+          if (f.target) worst[unit].*f.member = worse(f, worst[unit].*f.member, a.*f.member);
       }
     }
     return worst;
@@ -89,7 +87,7 @@ void search_values(GroupScorer& scorer, const KnobRange& range, const CalibrateC
       values.push_back(search.value());
     }
     outcome.scores = scorer.score(values, true);
-    const std::vector<Figures> last = scorer.figures(outcome.scores);
+    const std::vector<Accuracy> last = scorer.figures(outcome.scores);
     for (std::size_t unit = 0; unit < last.size(); ++unit)
       if (outcome.units[unit].status == "ok" && !outcome.target.met_by(last[unit]))
         outcome.units[unit].status = "not_reproduced";

@@ -41,10 +41,8 @@ void add_head(CalibrationFile& file, const CalibrationRecord& r) {
   std::vector<CalibratedProblem>& all = file.problems;
   if (all.empty() || r.head == 0)
     all.push_back({r.dataset, r.problem.id, r.fingerprint, r.problem.shape.kv_len, {}, {}});
-  if (!std::isnan(r.fit_density))
-    all.back().fit.push_back({r.fit_density, r.fit_recall, r.fit_rel_l2, r.fit_l1_per_token});
-  if (!std::isnan(r.held_out_density))
-    all.back().held_out.push_back({r.held_out_density, r.held_out_recall, r.held_out_rel_l2, r.held_out_l1_per_token});
+  if (!std::isnan(r.fitted.density)) all.back().fit.push_back(r.fitted);
+  if (!std::isnan(r.held_out.density)) all.back().held_out.push_back(r.held_out);
 }
 
 /// The rows as a calibration file; one without values if nothing was found.
@@ -62,7 +60,7 @@ CalibrationFile file_of(const MethodSetting& setting, const Rows& rows) {
   for (const CalibrationRecord* r : rows) {
     if (r->head < 0) continue;
     add_head(file, *r);
-    if (std::isnan(r->fit_density)) continue;
+    if (std::isnan(r->fitted.density)) continue;
     file.value = r->value;
     std::vector<double>& values = file.values[r->problem.id];
     if (values.size() == std::size_t(r->head)) values.push_back(r->value);  // another prompt has the same values

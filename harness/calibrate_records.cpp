@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "harness/calibrated_knob.h"
@@ -20,37 +21,18 @@ CalibrationRecord shared_record(const MethodSetting& setting, const GroupOutcome
                                 const CalibrateConfig& config) {
   const auto method = make_method(setting.method, setting.values);
   const Params params = method->params();
-  const Param* knob = knob_param(params);
   CalibrationRecord r;
-  r.method = setting.method, r.method_version = method_info(setting.method).version;
-  r.role = role_name(method->role());
-  r.settings = param_text(setting.values);
-  r.params = params_json(
-      setting.method, setting.values,
-      knob ? std::vector{knob->name(), knob_file_param(setting.method, setting.values)} : std::vector<std::string>());
-  r.knob = knob ? knob->name() : "";
+  static_cast<MethodOnData&>(r) = method_on_data(setting.method, *method, setting.values, "", "");
+  if (!r.knob.empty()) r.params = params_json(params, {r.knob, knob_file_param(setting.method, setting.values)});
   r.metric = outcome.target.metric, r.target = outcome.target.limit;
   r.scope = config.scope, r.search = config.search.kind, r.fit = config.fit;
   r.threads = omp_get_max_threads();
   return r;
 }
 
-void set_figures(CalibrationRecord& r, const Accuracy* fit, const Accuracy* held_out) {
-  if (fit) {
-    r.fit_density = fit->density, r.fit_recall = fit->recall_mean;
-    r.fit_rel_l2 = fit->rel_l2, r.fit_l1_per_token = fit->l1_per_token;
-  }
-  if (held_out) {
-    r.held_out_density = held_out->density, r.held_out_recall = held_out->recall_mean;
-    r.held_out_rel_l2 = held_out->rel_l2, r.held_out_l1_per_token = held_out->l1_per_token;
-  }
-}
-
-const Accuracy* head_of(const ProblemAccuracy& accuracy, std::size_t head) {
-  return accuracy.heads.empty() ? nullptr : &accuracy.heads[head];
-}
-const Accuracy* overall_of(const ProblemAccuracy& accuracy) {
-  return accuracy.heads.empty() ? nullptr : &accuracy.overall;
+/// Of a head, or of the problem; empty where the part has no rows.
+Accuracy figures_of(const ProblemAccuracy& accuracy, std::optional<std::size_t> head = {}) {
+  return accuracy.heads.empty() ? Accuracy() : head ? accuracy.heads[*head] : accuracy.overall;
 }
 
 /// The row of a whole problem; its status is the first that is not ok.
@@ -62,7 +44,7 @@ CalibrationRecord whole_record(CalibrationRecord r, const GroupOutcome& outcome,
     if (r.status == "ok") r.status = unit.status;
   }
   const Score& score = outcome.scores[problem];
-  set_figures(r, overall_of(score.fit), overall_of(score.held_out));
+  r.fitted = figures_of(score.fit), r.held_out = figures_of(score.held_out);
   r.select_s = outcome.select_s[problem], r.attend_s = score.attend_s;
   return r;
 }
@@ -88,7 +70,7 @@ std::vector<CalibrationRecord> calibration_records(const MethodSetting& setting,
       const UnitOutcome& unit = outcome.units[outcome.units.size() == 1 ? 0 : std::size_t(head)];
       r.head = head, r.value = unit.value, r.status = unit.status, r.evaluations = unit.evaluations;
       const Score& score = outcome.scores[i];
-      set_figures(r, head_of(score.fit, std::size_t(head)), head_of(score.held_out, std::size_t(head)));
+      r.fitted = figures_of(score.fit, head), r.held_out = figures_of(score.held_out, head);
       records.push_back(r);
     }
   }
@@ -105,12 +87,12 @@ std::string value_text(const std::vector<CalibrationRecord>& records, std::size_
   return low == high ? number_text(low, "{:.4g}") : number_text(low, "{:.3g}") + number_text(high, "..{:.3g}");
 }
 
-/// The worst of the heads: the largest error, or the smallest recall.
-double worst_head(const std::vector<CalibrationRecord>& records, std::size_t whole, double CalibrationRecord::*member,
-                  bool smallest) {
+/// A figure of the worst head.
+double worst_head(const std::vector<CalibrationRecord>& records, std::size_t whole, Accuracy CalibrationRecord::*part,
+                  const Figure& figure) {
   double worst = kNoValue;
   for (std::size_t i = whole + 1; i < records.size() && records[i].head >= 0; ++i)
-    worst = smallest ? std::fmin(worst, records[i].*member) : std::fmax(worst, records[i].*member);
+    worst = worse(figure, worst, records[i].*part.*figure.member);
   return worst;
 }
 
@@ -140,17 +122,17 @@ std::string calibration_text(const std::vector<CalibrationRecord>& records) {
   const auto places = place_labels(records), settings = settings_labels(records);
   for (const std::size_t i : compared_order(records)) {
     const CalibrationRecord& r = records[i];
-    const bool l1 = r.metric == "l1_per_token";
-    const auto fit_error = l1 ? &CalibrationRecord::fit_l1_per_token : &CalibrationRecord::fit_rel_l2;
-    const auto held_error = l1 ? &CalibrationRecord::held_out_l1_per_token : &CalibrationRecord::held_out_rel_l2;
-    const auto number = [&](double value) { return number_text(value, "{:.4f}"); };
+    const Figure& error = calibrated_figure(r.metric == "recall" ? "rel_l2" : r.metric);
     rows.push_back({fmt::format("{}={}", r.metric, r.target), r.method, settings[i],
                     r.search == "bisection" ? r.scope : r.scope + ", " + r.search, places[i],
                     std::to_string(r.problem.shape.kv_len), r.knob, value_text(records, i),
-                    std::to_string(r.evaluations), number(r.fit_density), number(r.fit_recall), number(r.*fit_error),
-                    number(worst_head(records, i, fit_error, false)), number(r.held_out_density),
-                    number(r.held_out_recall), number(r.*held_error), number(worst_head(records, i, held_error, false)),
-                    r.status + (r.reason.empty() ? "" : ": ") + r.reason});
+                    std::to_string(r.evaluations)});
+    for (const auto part : {&CalibrationRecord::fitted, &CalibrationRecord::held_out}) {
+      const Accuracy& a = r.*part;
+      for (const double value : {a.density, a.recall_mean, a.*error.member, worst_head(records, i, part, error)})
+        rows.back().push_back(number_text(value, "{:.4f}"));
+    }
+    rows.back().push_back(r.status + (r.reason.empty() ? "" : ": ") + r.reason);
   }
   return aligned_table(rows, {0, 1, 2, 3, 4, 6, 7, 17}) +
          "error: rel_l2, or l1_per_token where that is the target, of the problem; worst: of its worst head; ' marks "

@@ -60,14 +60,12 @@ void set_knob(Method& method, std::span<const double> values) {
 
 /// The figures of a problem whose heads were evaluated apart, as far as they are means over heads.
 void set_overall(ProblemAccuracy& accuracy) {
-  Accuracy& overall = accuracy.overall = {};
+  accuracy.overall = {};
   const double share = 1 / double(accuracy.heads.size());
-  for (const Accuracy& head : accuracy.heads) {
-    overall.density += share * head.density;
-    overall.recall_mean += share * head.recall_mean;
-    overall.l1_per_token += share * head.l1_per_token;
+  for (const auto mean : {&Accuracy::density, &Accuracy::recall_mean, &Accuracy::l1_per_token}) {
+    accuracy.overall.*mean = 0;
+    for (const Accuracy& head : accuracy.heads) accuracy.overall.*mean += share * head.*mean;
   }
-  overall.rel_l2 = kNoValue;
 }
 
 }  // namespace

@@ -94,23 +94,19 @@ std::string read_calibrated_knob(Method& method, const std::string& name, const 
   return remark;
 }
 
-std::string reached_text(const ParamValues& values, const CellResult& result) {
-  const auto method = make_method(result.cell.method, values);
-  const Params params = method->params();
+std::string reached_text(Method& method, const CellResult& result) {
+  const Params params = method.params();
   const Param* knob = knob_param(params);
   if (!knob || knob->knob()->file.empty()) return {};
   const CalibrationFile file = read_calibration(knob->knob()->file);
-  const bool recall = file.metric == "recall", l1 = file.metric == "l1_per_token";
-  const auto whole = recall ? &CellRecord::recall_mean : l1 ? &CellRecord::l1_per_token : &CellRecord::rel_l2;
-  const auto of_head = recall ? &HeadRecord::recall_mean : l1 ? &HeadRecord::l1_per_token : &HeadRecord::rel_l2;
+  const Figure& figure = calibrated_figure(file.metric);
   double worst = kNoValue;
-  for (const HeadRecord& head : result.heads)
-    worst = recall ? std::fmin(worst, head.*of_head) : std::fmax(worst, head.*of_head);
+  for (const HeadRecord& head : result.heads) worst = worse(figure, worst, head.*figure.member);
   return fmt::format("calibrated for {} {:g}{}; over all rows {:.3g}, worst head {:.3g}", file.metric, file.target,
                      file.scope == "head"    ? " a head"
                      : file.scope == "layer" ? " a problem"
                                              : " of all problems",
-                     result.cell.*whole, worst);
+                     result.cell.*figure.member, worst);
 }
 
 }  // namespace salebench

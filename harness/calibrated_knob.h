@@ -23,6 +23,6 @@ std::string read_calibrated_knob(Method& method, const std::string& name, const 
 
 /// What target a cell's values were calibrated for, and what they reach over all rows: "calibrated for rel_l2 0.05 a
 /// head; over all rows 0.041, worst head 0.063". Empty for a cell without a calibration file.
-std::string reached_text(const ParamValues& params, const CellResult& result);
+std::string reached_text(Method& method, const CellResult& result);
 
 }  // namespace salebench

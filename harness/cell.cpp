@@ -6,12 +6,10 @@
 
 #include <new>
 
-#include "core/registry.h"
 #include "harness/calibrated_knob.h"
 #include "harness/cell_backends.h"
 #include "harness/cell_work.h"
 #include "harness/machine_load.h"
-#include "harness/params_json.h"
 #include "harness/provenance.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cuda/device_error.h"
@@ -44,18 +42,9 @@ double peak_bytes() {
 
 CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   CellRecord c;
-  c.id = cell.id, c.method = cell.method, c.role = cell.role, c.settings = cell.settings;
-  c.method_version = method_info(cell.method).version;
-  c.params = params_json(cell.method, cell.params);
-  c.dataset = cell.dataset, c.fingerprint = cell.fingerprint;
-  c.problem = without_texts(*cell.problem), c.problem.shape = cell.shape;
-  c.repeat = cell.view.repeat, c.backend = cell.backend, c.round = cell.round, c.cache = plan.sweep.measure.cache;
-  c.baseline = plan.sweep.measure.baseline;
-  c.threads = threads_of(plan.sweep);
+  static_cast<CellSettings&>(c) = cell;
+  c.problem = without_texts(*cell.problem), c.problem.shape = cell.shape();
   c.git_sha = git_revision(), c.host = cpu_model(), c.simd = cpu::simd_name(), c.note = plan.note;
-  const auto method = make_method(cell.method, cell.params);
-  const Params params = method->params();
-  if (const Param* knob = knob_param(params)) c.knob = knob->name();
   // The config that the run keeps holds the overrides, and paths that lead to the data from anywhere.
   c.repro =
       fmt::format("salebench run {} --only {} --in-process{} --force -o {}", shell_word(plan.folder + "/config.yaml"),
@@ -76,7 +65,7 @@ CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache&
       run_cuda_cell(plan, cell, cache, result);
     else
       run_cpu_cell(plan, cell, cache, result);
-    result.cell.reason = joined(result.cell.reason, reached_text(cell.params, result));
+    result.cell.reason = joined(result.cell.reason, reached_text(*cell.make(), result));
   } catch (const Unsupported& error) {
     fail(result, Status::unsupported, error.what());
   } catch (const Incorrect& error) {

@@ -21,7 +21,7 @@ double median_known(std::vector<double> values) {
 }  // namespace
 
 ProblemTensors load_problem(const PlannedCell& cell) {
-  ProblemTensors single = apply_view(Dataset(cell.dataset).load(cell.problem->id), {cell.view.length, 1});
+  ProblemTensors single = apply_view(Dataset(cell.dataset).load(cell.problem->id), {cell.length, 1});
   if (fingerprint(single.view(), *cell.problem) != cell.truth_fingerprint)
     throw DataError(fmt::format("{} has changed since the run was planned; start a new run", cell.dataset));
   return single;
@@ -29,11 +29,11 @@ ProblemTensors load_problem(const PlannedCell& cell) {
 
 std::unique_ptr<Method> prepared_method(const Plan& plan, const PlannedCell& cell, const HostProblem& problem,
                                         std::string& remark) {
-  auto method = make_method(cell.method, cell.params);
+  auto method = cell.make();
   method->set_seed(plan.sweep.seed);
   require_honoured(*method, *cell.problem, problem.shape);
-  const std::string calibrated = read_calibrated_knob(*method, cell.method, cell.problem->id, cell.truth_fingerprint,
-                                                      problem.shape, cell.view.repeat);
+  const std::string calibrated =
+      read_calibrated_knob(*method, cell.method, cell.problem->id, cell.truth_fingerprint, problem.shape, cell.repeat);
   method->prepare(problem, cell.problem->id);
   remark = joined(method->remark(problem.shape), calibrated);
   return method;
@@ -73,20 +73,12 @@ void on_changed_tensors(const std::function<void()>& check) {
   }
 }
 
-void record_accuracy(const CellAccuracy& both, CellResult& result) {
-  CellRecord& c = result.cell;
-  const ProblemAccuracy& accuracy = both.computed;
-  const Accuracy& a = accuracy.overall;
-  c.mask_rel_l2 = both.masked.overall.rel_l2;
-  c.density = a.density, c.tile_density = a.tile_density;
-  c.recall_mean = a.recall_mean, c.recall_p05 = a.recall_p05, c.recall_min = a.recall_min;
-  c.rel_l2 = a.rel_l2, c.rel_l2_worst = accuracy.rel_l2_worst, c.max_abs = a.max_abs;
-  c.l1_per_token = a.l1_per_token, c.cos_min = a.cos_min;
-  c.flops_executed = a.flops_executed, c.flops_dense = a.flops_dense;
+void record_accuracy(const ProblemAccuracy& accuracy, CellResult& result) {
+  static_cast<Accuracy&>(result.cell) = accuracy.overall;
   for (std::size_t head = 0; head < accuracy.heads.size(); ++head) {
-    const Accuracy& h = accuracy.heads[head];
-    result.heads.push_back({0, std::int64_t(head), h.density, h.tile_density, h.recall_mean, h.recall_p05, h.recall_min,
-                            h.rel_l2, both.masked.heads[head].rel_l2, h.max_abs, h.l1_per_token, h.cos_min});
+    HeadRecord& record = result.heads.emplace_back();
+    static_cast<Accuracy&>(record) = accuracy.heads[head];
+    record.head = std::int64_t(head);
   }
 }
 
@@ -106,7 +98,10 @@ void record_times(const Samples& s, bool quick, std::uint64_t seed, CellResult& 
   }
   const auto add = [&](const char* phase, const std::vector<double>& seconds, bool of_method = true) {
     for (std::size_t i = 0; i < seconds.size(); ++i)
-      result.samples.push_back({0, std::int64_t(i), phase, seconds[i], of_method ? s.sm_clock_mhz[i] : kNoValue});
+      result.samples.push_back({.sample = std::int64_t(i),
+                                .phase = phase,
+                                .seconds = seconds[i],
+                                .sm_clock_mhz = of_method ? s.sm_clock_mhz[i] : kNoValue});
   };
   add("select", s.select);
   add("index", s.index);

@@ -43,12 +43,7 @@ std::string joined(const std::string& a, const std::string& b);
 /// Runs a check of a run on changed tensors; what it throws says that they were changed.
 void on_changed_tensors(const std::function<void()>& check);
 
-/// What the accuracy pass found: of the output as computed, and of exact attention over the same mask.
-struct CellAccuracy {
-  ProblemAccuracy computed, masked;
-};
-
-void record_accuracy(const CellAccuracy& accuracy, CellResult& result);
+void record_accuracy(const ProblemAccuracy& accuracy, CellResult& result);
 void record_times(const Samples& samples, bool quick, std::uint64_t seed, CellResult& result);
 
 }  // namespace salebench

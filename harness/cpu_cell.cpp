@@ -71,24 +71,21 @@ class Bench {
   const std::string& remark() const { return remark_; }
 
   /// One untimed run with every check; its output is what the timed ones must repeat.
-  CellAccuracy accuracy(const Truth& truth) {
+  ProblemAccuracy accuracy(const Truth& truth) {
     poison(accurate_);
     method_->select_fast(problem_, mask_.view());
     require_visible(mask_.view());
     method_->attend(problem_, std::as_const(mask_).view(), accurate_.view());
     require_finite(accurate_.output, problem_.shape);
     const std::vector<double> recall = cpu::mask_recall(problem_, std::as_const(mask_).view(), truth.rows, truth.lse);
-    const auto measured = [&](const std::vector<float>& output) {
-      return measure_accuracy(problem_.shape, truth, std::as_const(mask_).view(), output, recall,
-                              method_->extra_pairs(problem_));
-    };
-    CellAccuracy both{measured(accurate_.output), {}};
-    both.masked = both.computed;
-    if (method_->exact_attend()) return both;
-    AttentionResult masked(problem_.shape);
-    cpu::block_sparse_attention(problem_, std::as_const(mask_).view(), masked.view());
-    both.masked = measured(masked.output);
-    return both;
+    std::vector<float> masked;
+    if (!method_->exact_attend()) {
+      AttentionResult exact(problem_.shape);
+      cpu::block_sparse_attention(problem_, std::as_const(mask_).view(), exact.view());
+      masked = std::move(exact.output);
+    }
+    return accuracy_of(sum_heads(problem_.shape, truth, std::as_const(mask_).view(), accurate_.output, masked, recall,
+                                 method_->extra_pairs(problem_)));
   }
 
   /// Times the method. Throws Incorrect if any sample does not repeat the accuracy pass.
@@ -180,12 +177,12 @@ class Bench {
 
 void run_cpu_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& cache, CellResult& result) {
   const ProblemTensors single = load_problem(cell);
-  ProblemTensors tensors = apply_view(single, {0, cell.view.repeat});
+  ProblemTensors tensors = apply_view(single, {0, cell.repeat});
   const Truth truth = repeat_heads(
-      cache.get({cell.truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed}, single.view()), cell.view.repeat);
+      cache.get({cell.truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed}, single.view()), cell.repeat);
   Bench bench(plan, cell, tensors);
   result.cell.reason = bench.remark();
-  const CellAccuracy accuracy = bench.accuracy(truth);
+  const ProblemAccuracy accuracy = bench.accuracy(truth);
   const Samples samples = bench.time(cell.id);
   record_accuracy(accuracy, result);
   record_times(samples, plan.quick, plan.sweep.seed, result);

@@ -59,7 +59,7 @@ class DeviceBench {
 
   /// One untimed run with every check; the timed ones must repeat it. `sampled` asks for the rows of a truth in double
   /// precision instead of all rows.
-  CellAccuracy accuracy(const Truth* sampled) {
+  ProblemAccuracy accuracy(const Truth* sampled) {
     poison();
     for (const auto& phase : {std::function([this] { bound_->select(kStream); }), index_phase(), attend_phase()})
       phase();
@@ -69,9 +69,8 @@ class DeviceBench {
     cuda::copy_on_device(expected_.data(), out_.output.data(), expected_.bytes(), kStream);
     require_finite();
     const std::int64_t extra = method_->extra_pairs(host_);
-    const ProblemAccuracy figures = sampled ? measure_on_host(tensors_.problem(), host_, *sampled, mask_, out_, extra)
-                                            : measure_on_device(tensors_.problem(), truth_, device_mask(), out_, extra);
-    return {figures, figures};
+    return sampled ? measure_on_host(tensors_.problem(), host_, *sampled, mask_, out_, extra)
+                   : measure_on_device(tensors_.problem(), truth_, device_mask(), out_, extra);
   }
 
   /// Times the method. Throws Incorrect if any sample does not repeat the accuracy pass.
@@ -141,7 +140,7 @@ class DeviceBench {
     std::vector<std::uint16_t> output(expected_.bytes() / 2);
     cuda::copy_to_host(output.data(), expected_.data(), expected_.bytes(), kStream);
     {
-      const auto without_head_values = make_method(cell_.method, cell_.params);
+      const auto without_head_values = cell_.make();
       // A mask that was made once stays, so that heads must stay in their places too.
       const ChangedTensors changed(values_, *without_head_values,
                                    bound_->has_selection() && method_->treats_heads_alike());
@@ -250,13 +249,13 @@ void run_cuda_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& 
   cuda::reset_device_bytes_peak();  // an earlier cell of this process may have held more
   result.cell.device = found.devices[0].name;
   const ProblemTensors single = load_problem(cell);
-  ProblemTensors tensors = apply_view(single, {0, cell.view.repeat});
+  ProblemTensors tensors = apply_view(single, {0, cell.repeat});
   std::optional<Truth> sampled;
   if (plan.sweep.truth_rows > 0)
     sampled = repeat_heads(cache.get({cell.truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed}, single.view()),
-                           cell.view.repeat);
+                           cell.repeat);
   DeviceBench bench(plan, cell, tensors);
-  const CellAccuracy accuracy = bench.accuracy(sampled ? &*sampled : nullptr);
+  const ProblemAccuracy accuracy = bench.accuracy(sampled ? &*sampled : nullptr);
   result.cell.gpu_before = gpu_state_json(found.devices[0].uuid);
   const Samples samples = bench.time(cell.id);
   result.cell.gpu_after = gpu_state_json(found.devices[0].uuid);
@@ -264,7 +263,7 @@ void run_cuda_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& 
   record_times(samples, plan.quick, plan.sweep.seed, result);
   result.cell.reason = bench.remark();
   result.cell.baseline_kernel = bench.baseline_kernel();
-  result.cell.truth_rows = sampled ? std::int64_t(sampled->rows.size()) : cell.shape.q_len;
+  result.cell.truth_rows = sampled ? std::int64_t(sampled->rows.size()) : cell.shape().q_len;
   result.cell.device_bytes_peak = double(cuda::device_bytes_peak());
   if (plan.sweep.save_masks) result.mask = bench.mask();
 }
@@ -273,7 +272,7 @@ std::string why_not_on_cuda(const PlannedCell& cell) {
   const ProblemInfo& problem = *cell.problem;
   if (problem.dtype != "float16" && problem.dtype != "bfloat16")
     return fmt::format("{} values: the CUDA kernels take float16 and bfloat16", problem.dtype);
-  const char* why = cuda::why_unsupported(cell.shape, float(problem.scale));
+  const char* why = cuda::why_unsupported(cell.shape(), float(problem.scale));
   return why ? why : "";
 }
 

@@ -42,26 +42,26 @@ ProblemAccuracy measure_on_device(const cuda::DeviceProblem& problem, const Devi
                                   const DeviceOutput& got, std::int64_t extra_pairs) {
   const Shape& shape = problem.shape;
   const cuda::DeviceBuffer workspace(cuda::compare_outputs_bytes(shape));
-  const cuda::DeviceVector<cuda::HeadErrors> errors(shape.q_heads);
+  const cuda::DeviceVector<ErrorSums> errors(shape.q_heads);
   const cuda::DeviceVector<MaskCounts> counts(shape.q_heads);
   const cuda::DeviceVector<double> recall(output_rows(shape));
   cuda::compare_outputs({shape, problem.dtype, got.output.data(), truth.output.data()}, workspace.data(), errors.data(),
                         nullptr);
   cuda::mask_recall(problem, mask, recall.data(), nullptr);
   cuda::count_masks(mask, counts.data(), nullptr);
-  const std::vector<cuda::HeadErrors> of_heads = errors.host(nullptr);
+  const std::vector<ErrorSums> of_heads = errors.host(nullptr);
   const std::vector<MaskCounts> counts_of_heads = counts.host(nullptr);
   const std::vector<double> of_rows = recall.host(nullptr);
   std::vector<HeadSums> heads(shape.q_heads);
   for (int head = 0; head < shape.q_heads; ++head) {
-    const cuda::HeadErrors& e = of_heads[head];
     const auto rows = std::span(of_rows).subspan(std::size_t(head) * shape.q_len, shape.q_len);
-    heads[head] = {counts_of_heads[head],
-                   {e.difference_squared, e.exact_squared, e.absolute, e.max_abs, e.cos_min},
-                   {rows.begin(), rows.end()}};
-    heads[head].counts.tokens += extra_pairs, heads[head].counts.executed_tokens += extra_pairs;
+    HeadSums& sums = heads[head];
+    sums.head_dim = shape.head_dim;
+    sums.counts = counts_of_heads[head], sums.errors = sums.masked = of_heads[head];
+    sums.counts.tokens += extra_pairs, sums.counts.executed_tokens += extra_pairs;
+    sums.recall.assign(rows.begin(), rows.end());
   }
-  return accuracy_of(heads, shape.head_dim);
+  return accuracy_of(heads);
 }
 
 ProblemAccuracy measure_on_host(const cuda::DeviceProblem& problem, const HostProblem& host, const Truth& truth,

@@ -35,8 +35,9 @@ constexpr double kGpuFlops = 2e14;
 double estimate_seconds(const PlannedCell& cell, const MeasureConfig& m, bool quick, double cpu_flops) {
   const bool on_cuda = cell.backend == "cuda";
   const double flops = on_cuda ? kGpuFlops : cpu_flops, start_up = on_cuda ? 1 : 0.15;
-  const double pairs = double(cell.shape.q_len) * (cell.shape.kv_len - cell.shape.q_len / 2.0);
-  const double dense = 4.0 * cell.shape.head_dim * cell.shape.q_heads * pairs / flops;
+  const Shape shape = cell.shape();
+  const double pairs = double(shape.q_len) * (shape.kv_len - shape.q_len / 2.0);
+  const double dense = 4.0 * shape.head_dim * shape.q_heads * pairs / flops;
   const double sample = m.baseline == "none" ? dense : 2 * dense;
   if (quick) return start_up + 2 * dense + sample;
   return start_up + 2 * dense + std::max(m.warmup, sample) +

@@ -86,12 +86,9 @@ std::optional<double> KnobSearch::middle() const {
   return low <= high ? std::optional(std::clamp(std::round(between), low, high)) : std::nullopt;
 }
 
-double Target::figure(const Figures& figures) const {
-  return metric == "recall" ? figures.recall : metric == "rel_l2" ? figures.rel_l2 : figures.l1_per_token;
-}
-
-bool Target::met_by(const Figures& figures) const {
-  return metric == "recall" ? figure(figures) >= limit : figure(figures) < limit;
+bool Target::met_by(const Accuracy& accuracy) const {
+  const double value = accuracy.*figure().member;
+  return figure().better == Better::larger ? value >= limit : value < limit;
 }
 
 std::vector<KnobSearch> UnitSearches::run(const Target& target) {
@@ -101,10 +98,10 @@ std::vector<KnobSearch> UnitSearches::run(const Target& target) {
     std::vector<double> values(known_.size(), range_.keeps_least());
     bool all_done = true;
     for (std::size_t unit = 0; unit < known_.size(); ++unit) {
-      std::map<double, Figures>& known = known_[unit];
+      std::map<double, Accuracy>& known = known_[unit];
       KnobSearch& search = searches[unit];
       while (search.next() && known.contains(*search.next())) {
-        const Figures& figures = known[*search.next()];
+        const Accuracy& figures = known[*search.next()];
         search.tried(target.met_by(figures), figures.density);
       }
       if (!search.next()) continue;
@@ -112,7 +109,7 @@ std::vector<KnobSearch> UnitSearches::run(const Target& target) {
       all_done = false;
     }
     if (all_done) return searches;
-    const std::vector<Figures> figures = evaluate_(values);
+    const std::vector<Accuracy> figures = evaluate_(values);
     for (std::size_t unit = 0; unit < known_.size(); ++unit) known_[unit].emplace(values[unit], figures[unit]);
   }
 }

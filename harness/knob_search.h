@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "core/metrics.h"
 #include "core/params.h"
-#include "results/schema.h"
 
 namespace salebench {
 
@@ -73,24 +73,20 @@ class KnobSearch {
   double missed_ = 0, missed_density_ = 0;  // the value nearest to value_ that missed the target
 };
 
-/// What a calibration compares: of a head or of a problem, over some of its rows.
-struct Figures {
-  double density = kNoValue, recall = kNoValue, rel_l2 = kNoValue, l1_per_token = kNoValue;
-};
-
+/// What a calibration aims at.
 struct Target {
-  std::string metric = "rel_l2";  ///< or l1_per_token, or recall
+  std::string metric = "rel_l2";  ///< a figure that may be a target, by its name in calibrations
   double limit = 0;
 
-  double figure(const Figures& figures) const;
-  /// Errors must be below the limit, as SALE has it; a recall must reach it.
-  bool met_by(const Figures& figures) const;
+  const Figure& figure() const { return calibrated_figure(metric); }
+  /// Errors must be below the limit, as SALE has it; what is better if larger, as a recall, must reach it.
+  bool met_by(const Accuracy& accuracy) const;
   std::string text() const { return fmt::format("{}={}", metric, limit); }
 };
 
 /// Figures of each unit, which is what one search finds a value for: a head, a problem, or all problems. values: one a
 /// unit.
-using EvaluateUnits = std::function<std::vector<Figures>(std::span<const double> values)>;
+using EvaluateUnits = std::function<std::vector<Accuracy>(std::span<const double> values)>;
 
 /// Searches for all units at once, so that one evaluation serves each of them, and remembers what was evaluated, so
 /// that several targets share it. What is found does not depend on the targets searched for before.
@@ -105,7 +101,7 @@ class UnitSearches {
   KnobRange range_;
   SearchSettings settings_;
   EvaluateUnits evaluate_;
-  std::vector<std::map<double, Figures>> known_;  // [units]
+  std::vector<std::map<double, Accuracy>> known_;  // [units]
 };
 
 }  // namespace salebench

@@ -3,19 +3,25 @@
 #include <algorithm>
 
 #include "core/json_text.h"
-#include "core/registry.h"
 
 namespace salebench {
 
-std::string params_json(const std::string& name, const ParamValues& values, const std::vector<std::string>& left_out) {
+std::string params_json(const Params& params, const std::vector<std::string>& left_out) {
   nlohmann::json json = nlohmann::json::object();
-  const auto method = make_method(name, values);
-  for (const Param& param : method->params()) {
+  for (const Param& param : params) {
     if (std::ranges::find(left_out, param.name()) != left_out.end()) continue;
     const bool plain = param.type() == "float" || param.type() == "int" || param.type() == "bool";
     json[param.name()] = plain ? nlohmann::json::parse(param.text()) : nlohmann::json(param.text());
   }
   return json_text(json);
+}
+
+ParamValues param_values_of(const std::string& json) {
+  const auto parsed = nlohmann::json::parse(json);
+  ParamValues values;
+  for (const auto& [name, value] : parsed.items())
+    values[name] = value.is_string() ? value.get<std::string>() : value.dump();
+  return values;
 }
 
 }  // namespace salebench

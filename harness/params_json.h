@@ -1,4 +1,4 @@
-// A method's parameters as the JSON object of the column `params`.
+// Parameters of a method as JSON, as results hold them.
 #pragma once
 
 #include <string>
@@ -8,8 +8,10 @@
 
 namespace salebench {
 
-/// The parameters of a method with the given values set, but for those left out; numbers as numbers.
-std::string params_json(const std::string& method, const ParamValues& values,
-                        const std::vector<std::string>& left_out = {});
+/// {"name": value}: numbers and truth values as such, all else as text; without the parameters `left_out`.
+std::string params_json(const Params& params, const std::vector<std::string>& left_out = {});
+
+/// The values in such a text.
+ParamValues param_values_of(const std::string& json);
 
 }  // namespace salebench

@@ -9,10 +9,12 @@
 
 #include "core/registry.h"
 #include "datasets/mask_file.h"
+#include "harness/calibrated_knob.h"
 #include "harness/cell_backends.h"
 #include "harness/honoured.h"
 #include "harness/open_capture.h"
 #include "harness/output_check.h"
+#include "harness/params_json.h"
 #include "kernels/cpu/attention.h"
 #include "results/places.h"
 
@@ -31,13 +33,15 @@ std::string files_of(Method& method) {
   return fingerprints;
 }
 
-std::string cell_id(const SweepConfig& s, const PlannedCell& cell, const std::string& files, bool quick) {
+/// `values`: all parameters; `files`: what is in those that they name.
+std::string cell_id(const SweepConfig& s, const PlannedCell& cell, const ParamValues& values, const std::string& files,
+                    bool quick) {
   const MeasureConfig& m = s.measure;
   const std::string all =
       fmt::format("{} v{} {}{} | {} {} | {} threads {} | {} {} {} {} {} {} {} | rows {} seed {} quick {} masks {}",
-                  cell.method, method_info(cell.method).version, param_text(cell.params), files, cell.problem->id,
-                  cell.fingerprint, cell.backend, s.threads, m.cache, m.warmup, m.min_time, m.max_time, m.max_noise,
-                  m.min_samples, m.baseline, s.truth_rows, s.seed, quick, s.save_masks);
+                  cell.method, cell.method_version, param_text(values), files, cell.problem->id, cell.fingerprint,
+                  cell.backend, s.threads, m.cache, m.warmup, m.min_time, m.max_time, m.max_noise, m.min_samples,
+                  m.baseline, s.truth_rows, s.seed, quick, s.save_masks);
   std::string rare;
   if (m.pause > 0) rare += fmt::format(" pause {}", m.pause);
   if (cell.round > 0) rare += fmt::format(" round {}", cell.round);
@@ -67,10 +71,11 @@ void add_views(const DatasetConfig& config, const Dataset& dataset, const Proble
 std::string why_unsupported(const PlannedCell& cell, const Method& method) {
   try {
     const bool on_cuda = cell.backend == "cuda";
-    if (!on_cuda && cell.shape.head_dim > cpu::kMaxHeadDim)
-      throw Unsupported(fmt::format("head_dim {}: the CPU kernels go up to {}", cell.shape.head_dim, cpu::kMaxHeadDim));
+    const Shape shape = cell.shape();
+    if (!on_cuda && shape.head_dim > cpu::kMaxHeadDim)
+      throw Unsupported(fmt::format("head_dim {}: the CPU kernels go up to {}", shape.head_dim, cpu::kMaxHeadDim));
     method.check_backend(on_cuda ? Backend::cuda : Backend::cpu);
-    require_honoured(method, *cell.problem, cell.shape);
+    require_honoured(method, *cell.problem, shape);
     return on_cuda ? why_not_on_cuda(cell) : "";
   } catch (const Unsupported& why) {
     return why.what();
@@ -81,14 +86,14 @@ PlannedCell plan_cell(const SweepConfig& sweep, const CheckedView& v, const std:
                       const std::string& name, const ParamValues& values, bool quick) {
   const auto method = make_method(name, values);
   PlannedCell cell;
-  cell.method = name, cell.params = param_values(method->params()), cell.settings = param_text(values);
-  cell.role = role_name(method->role());
-  cell.backend = backend, cell.round = round;
-  cell.dataset = v.dataset, cell.problem = v.problem, cell.view = v.view, cell.shape = v.shape;
-  cell.fingerprint = v.fingerprint, cell.truth_fingerprint = v.truth_fingerprint;
+  static_cast<MethodOnData&>(cell) = method_on_data(name, *method, values, v.dataset, v.fingerprint);
+  cell.threads = threads_of(sweep), cell.backend = backend, cell.round = round;
+  cell.cache = sweep.measure.cache, cell.baseline = sweep.measure.baseline;
+  cell.problem = v.problem, cell.length = v.view.length, cell.repeat = v.view.repeat;
+  cell.truth_fingerprint = v.truth_fingerprint;
   cell.doubt = v.doubt.empty() ? "" : "the capture contradicts itself: " + v.doubt;
   cell.unsupported = why_unsupported(cell, *method);
-  cell.id = cell_id(sweep, cell, files_of(*method), quick);
+  cell.id = cell_id(sweep, cell, param_values(method->params()), files_of(*method), quick);
   return cell;
 }
 
@@ -118,12 +123,27 @@ std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datase
   return views;
 }
 
+MethodOnData method_on_data(const std::string& name, Method& method, const ParamValues& settings,
+                            const std::string& dataset, const std::string& fingerprint) {
+  const Params params = method.params();
+  const Param* knob = knob_param(params);
+  MethodOnData m;
+  m.method = name, m.method_version = method_info(name).version, m.role = role_name(method.role());
+  m.params = params_json(params), m.settings = param_text(settings), m.knob = knob ? knob->name() : "";
+  m.dataset = dataset, m.fingerprint = fingerprint;
+  return m;
+}
+
+std::unique_ptr<Method> PlannedCell::make() const {
+  return make_method(method, param_values_of(params));
+}
+
 std::string PlannedCell::label() const {
   const std::string attention = attention_text(*problem);
   return fmt::format("{}{}{} | {}{}{}{} {}{}{}", method, settings.empty() ? "" : " ", settings, dataset_label,
                      dataset_label.empty() ? "" : " ", problem->id,
-                     attention.empty() ? "" : fmt::format(" ({})", attention), shape.kv_len,
-                     view.repeat > 1 ? fmt::format(" x{}", view.repeat) : "", backend == "cuda" ? " cuda" : "");
+                     attention.empty() ? "" : fmt::format(" ({})", attention), shape().kv_len,
+                     repeat > 1 ? fmt::format(" x{}", repeat) : "", backend == "cuda" ? " cuda" : "");
 }
 
 const PlannedCell& Plan::cell(const std::string& id) const {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/cell.h"
 #include "core/method.h"
 #include "core/problem.h"
 #include "datasets/dataset.h"
@@ -17,24 +18,18 @@
 
 namespace salebench {
 
-struct PlannedCell {
-  std::string id;  ///< method-hash
-  std::string method;
-  ParamValues params;    ///< all of them, canonical
-  std::string settings;  ///< those that the config sets, for people
-  std::string role;
-  std::string backend;
-  int round = 0;              ///< which of the measurements of this cell
-  std::string dataset;        ///< path
-  std::string dataset_label;  ///< what tells its path from those of others in the plan; empty if it is the only one
+struct PlannedCell : CellSettings {
   std::shared_ptr<const ProblemInfo> problem;  ///< as captured
-  ProblemView view;
-  Shape shape;                    ///< of the view
-  std::string fingerprint;        ///< of the view
-  std::string truth_fingerprint;  ///< of the view with one copy of the heads, which is what the truth cache holds
+  int length = 0;                              ///< of its prefix that is used; 0 for the whole
+  std::string dataset_label;      ///< what tells its path from those of others in the plan; empty if it is the only one
+  std::string truth_fingerprint;  ///< of the problem with one copy of the heads, which is what the truth cache holds
   std::string unsupported;        ///< why the method can't run this problem; empty if it can
   std::string doubt;              ///< how the capture contradicts itself; empty if it does not
 
+  ProblemView view() const { return {length, repeat}; }
+  Shape shape() const { return Dataset::shape_of(*problem, view()); }
+  /// The method with its parameters.
+  std::unique_ptr<Method> make() const;
   /// "sale threshold=0.004 | layer17_kv1 8192"
   std::string label() const;
 };
@@ -66,6 +61,10 @@ std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datase
 
 /// "method", "baseline" or "oracle".
 std::string role_name(Role role);
+
+/// What a method with its parameters is, `settings` being those that the config sets; threads are left to the caller.
+MethodOnData method_on_data(const std::string& name, Method& method, const ParamValues& settings,
+                            const std::string& dataset, const std::string& fingerprint);
 
 /// Expands a sweep: opens every capture, reads and checks the tensors of every selected problem. Equal cells appear
 /// once. Throws UsageError or DataError before anything is measured.

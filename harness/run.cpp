@@ -113,9 +113,9 @@ void prepare_truths(const Plan& plan, const std::vector<const PlannedCell*>& tod
     if (cell->backend == "cuda" && plan.sweep.truth_rows == 0) continue;  // the device makes its own
     if (!cell->unsupported.empty() || !ready.insert(cell->truth_fingerprint).second) continue;
     const TruthKey key = {cell->truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed};
-    const Shape shape = Dataset::shape_of(*cell->problem, {cell->view.length, 1});
+    const Shape shape = Dataset::shape_of(*cell->problem, {cell->length, 1});
     if (cache.load(key, shape)) continue;
-    const ProblemTensors tensors = apply_view(Dataset(cell->dataset).load(cell->problem->id), {cell->view.length, 1});
+    const ProblemTensors tensors = apply_view(Dataset(cell->dataset).load(cell->problem->id), {cell->length, 1});
     try {
       cache.get(key, tensors.view(), [&](double share) {
         progress.note(fmt::format("exact attention of {} {}: {:.0f}%", cell->problem->id, shape.kv_len, 100 * share));

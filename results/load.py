@@ -82,6 +82,12 @@ def _frame(group: h5py.Group) -> pd.DataFrame:
     return frame.set_index("row") if "row" in columns else frame
 
 
+def label(run: Run, column: str, table: str = "cells") -> str:
+    """What a column is called in plots: as the run says, or its name."""
+    with h5py.File(run.path) as file:
+        return str(file[table][column].attrs.get("label", column))
+
+
 def calibration(path: str | Path) -> pd.DataFrame:
     """The table of a calibration, from its folder or its calibration.h5: a row for each setting, target, problem and
     head; head -1 is the problem as a whole."""

@@ -1,20 +1,10 @@
 // The columns of a problem, for every record that holds a ProblemInfo at the end of a path of member pointers.
 #pragma once
 
-#include <initializer_list>
-
 #include "core/problem.h"
 #include "results/column.h"
 
 namespace salebench {
-
-/// Several lists of columns as one.
-template <class Record>
-std::vector<Column<Record>> joined(std::initializer_list<std::vector<Column<Record>>> lists) {
-  std::vector<Column<Record>> all;
-  for (const auto& list : lists) all.insert(all.end(), list.begin(), list.end());
-  return all;
-}
 
 /// What attention the problem is.
 template <class Record, auto... kPath>

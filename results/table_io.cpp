@@ -64,8 +64,9 @@ void write_table(const h5::Group& parent, const std::string& name, const std::ve
       for (const Record& record : records) values.push_back(member(const_cast<Record&>(record)));
       write_column(group, column.name, values);
     });
-    if (*column.unit) group.set_dataset_attribute(column.name, "units", column.unit);
+    if (!column.unit.empty()) group.set_dataset_attribute(column.name, "units", column.unit);
     group.set_dataset_attribute(column.name, "long_name", column.meaning);
+    if (!column.label.empty()) group.set_dataset_attribute(column.name, "label", column.label);
     if (scale == column.name)
       group.make_scale(scale);
     else

@@ -36,10 +36,11 @@ struct Curves {
   EvaluateUnits evaluate() {
     return [this](std::span<const double> values) {
       ++evaluations;
-      std::vector<Figures> figures;
+      std::vector<Accuracy> figures(values.size());
       for (std::size_t unit = 0; unit < values.size(); ++unit) {
         const double error_now = error(unit, values[unit]);
-        figures.push_back({density(unit, values[unit]), 1 - error_now, error_now, 100 * error_now});
+        figures[unit].density = density(unit, values[unit]), figures[unit].recall_mean = 1 - error_now;
+        figures[unit].rel_l2 = error_now, figures[unit].l1_per_token = 100 * error_now;
       }
       return figures;
     };
@@ -205,7 +206,10 @@ class CalibrationFiles : public testing::Test {
     file_.metric = "rel_l2", file_.target = 0.05;
     file_.scope = "head", file_.search = "bisection", file_.fit = "all";
     file_.values["p"] = {0.1, 1.0 / 3};
-    file_.problems = {{"capture.h5", "p", "f00d", 100, {{0.1, 0.9, 0.04, 3}, {0.2, 0.8, std::nan(""), 4}}, {}}};
+    Accuracy first, second;
+    first.density = 0.1, first.recall_mean = 0.9, first.rel_l2 = 0.04, first.l1_per_token = 3;
+    second.density = 0.2, second.recall_mean = 0.8, second.l1_per_token = 4;
+    file_.problems = {{"capture.h5", "p", "f00d", 100, {first, second}, {}}};
   }
   void TearDown() override { std::filesystem::remove(path_); }
 

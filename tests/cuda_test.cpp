@@ -190,17 +190,18 @@ TEST_P(Cuda, CountsAndErrorsAreThoseOfTheCpu) {
         std::vector<float> output = result.output;
         const DeviceArray<std::uint16_t> device_output(round_to(output, GetParam()));
         const DeviceArray<float> exact(truth.output);
-        const DeviceArray<cuda::HeadErrors> errors(std::size_t(shape.q_heads));
+        const DeviceArray<ErrorSums> errors(std::size_t(shape.q_heads));
         const DeviceArray<char> workspace(cuda::compare_outputs_bytes(shape));
         cuda::compare_outputs({shape, GetParam(), device_output.data(), exact.data()}, workspace.data(), errors.data(),
                               nullptr);
         for (int head = 0; head < shape.q_heads; ++head) {
-          const cuda::HeadErrors got = errors.host()[head];
+          const ErrorSums got = errors.host()[head];
           const Accuracy& expected = accuracy.heads[head];
           EXPECT_NEAR(std::sqrt(got.difference_squared / got.exact_squared), expected.rel_l2, 1e-4 * expected.rel_l2);
           EXPECT_NEAR(got.absolute / shape.q_len, expected.l1_per_token, 1e-4 * expected.l1_per_token);
           EXPECT_NEAR(got.max_abs, expected.max_abs, 1e-5 * expected.max_abs);
           EXPECT_NEAR(got.cos_min, expected.cos_min, 1e-5);
+          EXPECT_NEAR(got.product / got.exact_squared, expected.gain, 1e-5);
         }
       }
 }

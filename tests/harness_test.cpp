@@ -113,6 +113,28 @@ TEST(Plan, KeepsEachFactOfAProblem) {
   }
 }
 
+/// Sets each column of a part of a plan off its value in turn, and expects it back from plan.json.
+template <class Part, class PartOf>
+void check_each_column(const Plan& plan, const PartOf& part_of) {
+  for (const auto& changed : columns<Part>()) {
+    Plan other = plan;
+    part_of(other) = with_changed(changed, part_of(other));
+    ASSERT_NE(text_of(changed, part_of(other)), text_of(changed, part_of(plan))) << changed.name;
+    const Plan read = plan_from_json(plan_to_json(other));
+    for (const auto& column : columns<Part>())
+      EXPECT_EQ(text_of(column, part_of(read)), text_of(column, part_of(other))) << column.name << ", " << changed.name;
+  }
+}
+
+TEST(Plan, KeepsEachSettingOfTheSweepAndOfACell) {
+  Plan plan = make_plan(config_of(sweep_text("  sale: {threshold: 0.1}\n")), false);
+  plan.cells.resize(1);
+  check_each_column<Plan>(
+      plan, [](auto& p) -> auto& { return p; });
+  check_each_column<PlannedCell>(
+      plan, [](auto& p) -> auto& { return p.cells[0]; });
+}
+
 TEST(Plan, HoldsEachProblemOnce) {
   const Plan plan = make_plan(config_of(sweep_text("  block_topk: {budget: [0.1, 0.2, 0.3]}\n")), true);
   const std::string json = plan_to_json(plan);

@@ -143,6 +143,7 @@ def figures(attention, mask, extra_pairs=0):
             "recall_p05": (np.quantile(recall[heads], 0.05), recall_bound[heads].max()),
             "recall_min": (recall[heads].min(), recall_bound[heads].max()),
             "rel_l2": (np.sqrt((error[heads] ** 2).sum()) / norm, np.sqrt((bound**2).sum()) / norm),
+            "gain": ((output[heads] * attention.output[heads]).sum() / norm**2, np.sqrt((bound**2).sum()) / norm),
             "max_abs": (np.abs(error[heads]).max(), bound.max()),
             "l1_per_token": (np.abs(error[heads]).sum() / (count * attention.q_len),
                              bound.sum() / (count * attention.q_len)),

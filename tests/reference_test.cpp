@@ -107,7 +107,7 @@ TEST(Metrics, RecallIsTheKeptProbabilityAndErrorTheDistance) {
     EXPECT_NEAR(accuracy.heads[head].l1_per_token, absolute / 60, 1e-9);
   }
   EXPECT_NEAR(accuracy.overall.recall_mean, (accuracy.heads[0].recall_mean + accuracy.heads[1].recall_mean) / 2, 1e-12);
-  EXPECT_EQ(accuracy.rel_l2_worst, std::max(accuracy.heads[0].rel_l2, accuracy.heads[1].rel_l2));
+  EXPECT_EQ(accuracy.overall.rel_l2_worst, std::max(accuracy.heads[0].rel_l2, accuracy.heads[1].rel_l2));
   EXPECT_EQ(accuracy.overall.flops_dense, 2 * 4.0 * 16 * 60 * 61 / 2);
 }
 

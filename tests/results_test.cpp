@@ -32,7 +32,7 @@ CellResult example(const std::string& id) {
   r.cell.problem.shape.q_len = 100, r.cell.recall_mean = 0.99, r.cell.dataset = "a.h5";
   r.heads.resize(2);
   r.heads[1].head = 1, r.heads[1].density = 0.5;
-  r.samples = {{0, 0, "select", 0.25}, {0, 0, "attend", 0.5}};
+  r.samples = {{.phase = "select", .seconds = 0.25}, {.phase = "attend", .seconds = 0.5}};
   r.mask.emplace(BlockGrid{{64, 32}, 100, 100, true, Window{1, 2, 3}}, 1);
   r.mask->view().keep(0, 1, 3);
   return r;
@@ -48,6 +48,26 @@ TEST_F(Results, EachColumnOfACellComesBackFromItsFile) {
     for (const auto& column : columns<CellRecord>())
       EXPECT_EQ(text_of(column, read), text_of(column, written.cell))
           << column.name << ", with a changed " << changed.name;
+  }
+}
+
+template <class Record>
+class Tables : public testing::Test {};
+using Records = testing::Types<CellRecord, HeadRecord, SampleRecord, ProblemRecord, CalibrationRecord>;
+TYPED_TEST_SUITE(Tables, Records);
+
+TYPED_TEST(Tables, GiveEachColumnBack) {
+  for (const auto& changed : columns<TypeParam>()) {
+    const TypeParam written = with_changed(changed, TypeParam());
+    ASSERT_NE(text_of(changed, written), text_of(changed, TypeParam())) << changed.name;
+    const h5::File file = h5::File::create();
+    write_table<TypeParam>(file.root(), "table", {TypeParam(), written});
+    const auto read = read_table<TypeParam>(file.root(), "table");
+    ASSERT_EQ(read.size(), 2u);
+    for (const auto& column : columns<TypeParam>()) {
+      EXPECT_EQ(text_of(column, read[0]), text_of(column, TypeParam())) << column.name;
+      EXPECT_EQ(text_of(column, read[1]), text_of(column, written)) << column.name << ", " << changed.name;
+    }
   }
 }
 
@@ -119,13 +139,24 @@ void check_names() {
   std::set<std::string> names;
   for (const auto& column : columns<Record>()) {
     EXPECT_TRUE(names.insert(column.name).second) << column.name;
-    EXPECT_STRNE(column.meaning, "") << column.name;
+    EXPECT_NE(column.meaning, "") << column.name;
   }
 }
 
 TEST(Schema, NamesAreUniqueAndExplained) {
   check_names<CellRecord>();
   check_names<CalibrationRecord>();
+}
+
+TEST(Schema, EachFigureIsAColumnOfCells) {
+  for (const Figure& figure : figures()) {
+    CellRecord record;
+    record.*figure.member = 0.375;
+    int holding = 0;
+    for (const auto& column : columns<CellRecord>()) holding += text_of(column, record) == "0.375";
+    EXPECT_EQ(holding, 1) << figure.name;
+    EXPECT_TRUE(*figure.calibrated || !figure.target) << figure.name << " is a target without a name";
+  }
 }
 
 TEST(Schema, TheReadmeHoldsTheGeneratedTables) {

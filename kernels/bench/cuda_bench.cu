@@ -104,7 +104,7 @@ class Timer {
 void bench_truth(const Case& c, Timer& timer) {
   const Shape& shape = c.p.shape;
   char* const workspace = allocate<char>(compare_outputs_bytes(shape));
-  auto* const errors = allocate<HeadErrors>(shape.q_heads);
+  auto* const errors = allocate<ErrorSums>(shape.q_heads);
   auto* const recall = allocate<double>(std::size_t(shape.q_heads) * shape.q_len);
   const BlockGrid grid{{64, 64}, shape.q_len, shape.kv_len, true, std::nullopt};
   const MaskView mask{grid, shape.q_heads,

@@ -10,14 +10,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kSlabRows = 128;  // rows that one warp sums up
 
-__device__ inline void combine(HeadErrors& a, const HeadErrors& b) {
-  a.difference_squared += b.difference_squared;
-  a.exact_squared += b.exact_squared;
-  a.absolute += b.absolute;
-  a.max_abs = fmaxf(a.max_abs, b.max_abs);
-  a.cos_min = fminf(a.cos_min, b.cos_min);
-}
-
 __device__ inline float warp_sum(float x) {
   for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(~0u, x, step);
   return x;
@@ -25,44 +17,33 @@ __device__ inline float warp_sum(float x) {
 
 /// Errors of one row, whose channels the lanes of a warp share; complete in every lane.
 template <class T, int kDim>
-__device__ HeadErrors row_errors(const T* got, const float* exact) {
-  float difference = 0, size = 0, absolute = 0, most = 0, dot = 0, got_size = 0;
+__device__ ErrorSums row_errors(const T* got, const float* exact) {
+  RowSums<float> row;
 #pragma unroll
-  for (int i = 0; i < kDim / 32; ++i) {
-    const float x = float(got[32 * i + lane_id()]), y = exact[32 * i + lane_id()], d = x - y;
-    difference += d * d, size += y * y, absolute += fabsf(d), most = fmaxf(most, fabsf(d));
-    dot += x * y, got_size += x * x;
-  }
-  for (int step = 16; step > 0; step /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, step));
-  size = warp_sum(size), dot = warp_sum(dot), got_size = warp_sum(got_size);
-  const float norms = sqrtf(size) * sqrtf(got_size);
-  HeadErrors row;
-  row.difference_squared = warp_sum(difference);
-  row.exact_squared = size;
-  row.absolute = warp_sum(absolute);
-  row.max_abs = most;
-  row.cos_min = norms > 0 ? dot / norms : float(size == got_size);
-  return row;
+  for (int i = 0; i < kDim / 32; ++i) row.add(float(got[32 * i + lane_id()]), exact[32 * i + lane_id()]);
+  for (float& sum : row.sums) sum = warp_sum(sum);
+  for (int step = 16; step > 0; step /= 2) row.max_abs = fmaxf(row.max_abs, __shfl_xor_sync(~0u, row.max_abs, step));
+  return ErrorSums(row);
 }
 
 /// partial [heads, slabs]: each warp sums kSlabRows rows of a head.
 template <class T, int kDim>
-__global__ void __launch_bounds__(kThreads) compare_kernel(Comparison c, int slabs, HeadErrors* partial) {
+__global__ void __launch_bounds__(kThreads) compare_kernel(Comparison c, int slabs, ErrorSums* partial) {
   const int head = blockIdx.y, slab = blockIdx.x * (kThreads / 32) + threadIdx.x / 32;
   if (slab >= slabs) return;
-  HeadErrors sum;
+  ErrorSums sum;
   for (int row = slab * kSlabRows; row < min(c.shape.q_len, (slab + 1) * kSlabRows); ++row) {
     const std::size_t at = std::size_t(head) * c.shape.q_len + row;
-    combine(sum, row_errors<T, kDim>(static_cast<const T*>(c.output) + at * kDim, c.exact_output + at * kDim));
+    sum.add(row_errors<T, kDim>(static_cast<const T*>(c.output) + at * kDim, c.exact_output + at * kDim));
   }
   if (lane_id() == 0) partial[head * slabs + slab] = sum;
 }
 
-__global__ void add_slabs_kernel(const HeadErrors* partial, int heads, int slabs, HeadErrors* errors) {
+__global__ void add_slabs_kernel(const ErrorSums* partial, int heads, int slabs, ErrorSums* errors) {
   const int head = blockIdx.x * blockDim.x + threadIdx.x;
   if (head >= heads) return;
-  HeadErrors sum;
-  for (int slab = 0; slab < slabs; ++slab) combine(sum, partial[head * slabs + slab]);
+  ErrorSums sum;
+  for (int slab = 0; slab < slabs; ++slab) sum.add(partial[head * slabs + slab]);
   errors[head] = sum;
 }
 
@@ -120,13 +101,13 @@ int slabs_of(const Shape& shape) {
 }  // namespace
 
 std::size_t compare_outputs_bytes(const Shape& shape) {
-  return std::size_t(shape.q_heads) * slabs_of(shape) * sizeof(HeadErrors);
+  return std::size_t(shape.q_heads) * slabs_of(shape) * sizeof(ErrorSums);
 }
 
-void compare_outputs(const Comparison& c, void* workspace, HeadErrors* errors, Stream stream) {
+void compare_outputs(const Comparison& c, void* workspace, ErrorSums* errors, Stream stream) {
   require(why_unsupported(c.shape, 1.0f));
   const int slabs = slabs_of(c.shape);
-  auto* const partial = static_cast<HeadErrors*>(workspace);
+  auto* const partial = static_cast<ErrorSums*>(workspace);
   dispatch(c.dtype, c.shape.head_dim, [&](auto type, auto dim) {
     compare_kernel<decltype(type), dim>
         <<<dim3(ceil_div(slabs, kThreads / 32), c.shape.q_heads), kThreads, 0, stream>>>(c, slabs, partial);

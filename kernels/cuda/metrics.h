@@ -2,18 +2,10 @@
 #pragma once
 
 #include "core/block_mask.h"
+#include "core/error_sums.h"
 #include "kernels/cuda/device_problem.h"
 
 namespace salebench::cuda {
-
-/// Sums over the rows of one head.
-struct HeadErrors {
-  double difference_squared = 0;  ///< sum of (o - o*)^2
-  double exact_squared = 0;       ///< sum of o*^2
-  double absolute = 0;            ///< sum of |o - o*|
-  float max_abs = 0;              ///< largest |o - o*|
-  float cos_min = 1;              ///< smallest cosine of a row with the exact one
-};
 
 /// What compare_outputs reads, in device memory: `output` [q_heads, q_len, head_dim] in dtype, the exact one in
 /// float32.
@@ -26,8 +18,8 @@ struct Comparison {
 
 std::size_t compare_outputs_bytes(const Shape& shape);
 
-/// Writes errors [q_heads]. The sums are made in a fixed order, so equal inputs give equal results.
-void compare_outputs(const Comparison& comparison, void* workspace, HeadErrors* errors, Stream stream);
+/// Writes errors [q_heads], of all rows. The sums are made in a fixed order, so equal inputs give equal results.
+void compare_outputs(const Comparison& comparison, void* workspace, ErrorSums* errors, Stream stream);
 
 /// What a mask keeps in each head, counted as in count_mask of core/block_mask.h; counts [heads] in device memory.
 void count_masks(MaskView mask, MaskCounts* counts, Stream stream);
