@@ -1,6 +1,7 @@
 // The interface of a sparse-attention method: its parameters, its tile, how it selects tiles, how it attends to them.
 #pragma once
 
+#include <any>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,14 +13,6 @@
 #include "core/status.h"
 
 namespace salebench {
-
-namespace cuda {
-class DeviceMethod;
-struct DeviceInputs;
-}  // namespace cuda
-
-/// Where attention runs.
-enum class Backend { cpu, cuda };
 
 /// What a method is in a comparison. An oracle looks at the true attention: a bound for others, never a competitor.
 enum class Role { method, baseline, oracle };
@@ -56,6 +49,9 @@ class Method {
   /// False where attend() computes something else than softmax attention over the mask: quantised, corrected, or with
   /// tiles skipped on the way. The error of the exact attention over the mask is then recorded beside the method's own.
   virtual bool exact_attend() const { return true; }
+  /// Whether attend() does no more than the shared block-sparse attention over the mask. Backends that have such a
+  /// kernel then run the method on a mask from the CPU where it has no device_side() for them.
+  virtual bool shared_attend() const { return exact_attend(); }
   /// (query, key) pairs a head that attend() computes outside the mask; they count in the density.
   virtual std::int64_t extra_pairs(const HostProblem& /*problem*/) const { return 0; }
 
@@ -64,9 +60,8 @@ class Method {
   virtual bool honours_sliding_window() const { return false; }
   /// Throws Unsupported with the reason for a problem this method does not cover.
   virtual void check(const Shape& /*shape*/, bool /*causal*/) const {}
-  /// Throws Unsupported with the reason for a backend that the method, as it is parametrised, does not run on. Default:
-  /// it runs on the CPU only.
-  virtual void check_backend(Backend backend) const;
+  /// Throws Unsupported with the reason where the method, as it is parametrised, is for devices only.
+  virtual void check_cpu() const {}
   /// What the reader of a result must know about this shape, such as "short input: dense"; mostly empty.
   virtual std::string remark(const Shape& /*shape*/) const { return {}; }
 
@@ -86,9 +81,10 @@ class Method {
   /// The tuned selection, which is what gets timed; the same mask as select() but for near-ties.
   virtual void select_fast(const HostProblem& problem, MaskView mask) const { select(problem, mask); }
 
-  /// The method bound to a problem in device memory (kernels/cuda/device_method.h), after prepare(), on a backend that
-  /// check_backend() allows. Whatever it selects must be what select() does but for near-ties.
-  virtual std::unique_ptr<cuda::DeviceMethod> on_device(const cuda::DeviceInputs& inputs) const;
+  /// What a device needs to know to do as select() and attend() do but for near-ties, as the method is parametrised
+  /// (values of a knob that differ by head only after prepare()): a value of a type that is this method's own. A
+  /// backend runs it if it has registered the type. Empty: nothing of the method is known to devices.
+  virtual std::any device_side(const Shape& /*shape*/) const { return {}; }
 
   /// Seed for methods that draw random numbers; the same seed gives the same mask.
   void set_seed(std::uint64_t seed) { seed_ = seed; }

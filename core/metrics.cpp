@@ -49,7 +49,8 @@ const Figure kFigures[] = {
      &Accuracy::rel_l2_worst, [](const HeadSums& s) { return s.rel_l2_worst; }, Better::smaller, false},
     {"mask_rel_l2", "", "relative L2 error of the mask",
      "relative L2 error of exact attention over the mask: rel_l2 without quantisation or correction",
-     &Accuracy::mask_rel_l2, [](const HeadSums& s) { return rel_l2(s.masked); }, Better::smaller},
+     &Accuracy::mask_rel_l2, [](const HeadSums& s) { return s.masked ? rel_l2(*s.masked) : kNoValue; },
+     Better::smaller},
     {"max_abs", "", "largest absolute error", "largest absolute error of the output", &Accuracy::max_abs,
      [](const HeadSums& s) { return s.errors.max_abs; }, Better::smaller},
     {"l1_per_token", "", "L1 error a token",
@@ -95,7 +96,7 @@ void HeadSums::add(const HeadSums& head) {
   head_dim = head.head_dim;
   counts.add(head.counts);
   errors.add(head.errors);
-  masked.add(head.masked);
+  if (head.masked) (masked ? *masked : masked.emplace()).add(*head.masked);
   recall.insert(recall.end(), head.recall.begin(), head.recall.end());
   rel_l2_worst = std::max(rel_l2_worst, rel_l2(head.errors));
 }
@@ -130,9 +131,11 @@ std::vector<HeadSums> sum_heads(const Shape& shape, const Truth& truth, ConstMas
       const std::size_t exact = std::size_t(head) * truth.rows.size() + i;
       sums.recall.push_back(recall[exact]);
       sums.errors.add(row_errors(&output[row * dim], &truth.output[exact * dim], dim));
-      if (!masked.empty()) sums.masked.add(row_errors(&masked[row * dim], &truth.output[exact * dim], dim));
+      if (!masked.empty() && masked.data() != output.data())
+        (sums.masked ? *sums.masked : sums.masked.emplace())
+            .add(row_errors(&masked[row * dim], &truth.output[exact * dim], dim));
     }
-    if (masked.empty()) sums.masked = sums.errors;
+    if (masked.data() == output.data()) sums.masked = sums.errors;
     sums.counts = count_mask(mask, head, rows);
     sums.counts.tokens += std::llround(extra), sums.counts.executed_tokens += std::llround(extra);
   }
@@ -142,7 +145,7 @@ std::vector<HeadSums> sum_heads(const Shape& shape, const Truth& truth, ConstMas
 ProblemAccuracy measure_accuracy(const Shape& shape, const Truth& truth, ConstMaskView mask,
                                  std::span<const float> output, std::span<const double> recall,
                                  std::int64_t extra_pairs, const RowSet& rows) {
-  return accuracy_of(sum_heads(shape, truth, mask, output, {}, recall, extra_pairs, rows));
+  return accuracy_of(sum_heads(shape, truth, mask, output, output, recall, extra_pairs, rows));
 }
 
 }  // namespace salebench

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -30,10 +31,10 @@ struct Accuracy {
 struct HeadSums {
   int head_dim = 0;
   MaskCounts counts;
-  ErrorSums errors;            ///< of what the method computed
-  ErrorSums masked;            ///< of exact attention over its mask
-  std::vector<double> recall;  ///< of each scored row: the true softmax probability of the keys that it keeps
-  double rel_l2_worst = 0;     ///< the largest relative L2 error of a head
+  ErrorSums errors;                 ///< of what the method computed
+  std::optional<ErrorSums> masked;  ///< of exact attention over its mask, where that is known
+  std::vector<double> recall;       ///< of each scored row: the true softmax probability of the keys that it keeps
+  double rel_l2_worst = 0;          ///< the largest relative L2 error of a head
 
   void add(const HeadSums& head);
 };
@@ -72,12 +73,12 @@ struct ProblemAccuracy {
 /// The figures that follow from the sums of all heads.
 ProblemAccuracy accuracy_of(const std::vector<HeadSums>& heads);
 
-/// The sums of each head. `output` is [q_heads, q_len, head_dim], and so is `masked`, exact attention over the mask;
-/// empty where that is what was computed. `recall` [q_heads, rows of the truth] is the mask's, in double precision and
-/// never from what a method computed: reference_recall() defines it, cpu::mask_recall() is the tuned kernel.
-/// `extra_pairs` (query, key) pairs a head, computed outside the mask, count in the density and the FLOPs. Every figure
-/// is over `rows`, to which extra pairs go in proportion to their visible pairs. Throws std::invalid_argument if the
-/// truth has none of them.
+/// The sums of each head. `output` is [q_heads, q_len, head_dim], and so is `masked`, exact attention over the mask:
+/// the same where that is what was computed, empty where it is not known. `recall` [q_heads, rows of the truth] is the
+/// mask's, in double precision and never from what a method computed: reference_recall() defines it, cpu::mask_recall()
+/// is the tuned kernel. `extra_pairs` (query, key) pairs a head, computed outside the mask, count in the density and
+/// the FLOPs. Every figure is over `rows`, to which extra pairs go in proportion to their visible pairs. Throws
+/// std::invalid_argument if the truth has none of them.
 std::vector<HeadSums> sum_heads(const Shape& shape, const Truth& truth, ConstMaskView mask,
                                 std::span<const float> output, std::span<const float> masked,
                                 std::span<const double> recall, std::int64_t extra_pairs = 0, const RowSet& rows = {});

@@ -3,26 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <set>
 
+#include "harness/backends.h"
 #include "harness/calibrated_knob.h"
+#include "harness/cell_bench.h"
 #include "harness/honoured.h"
-#include "kernels/cpu/attention.h"
-#include "kernels/cpu/mask_recall.h"
-#include "results/schema.h"
 
 namespace salebench {
 namespace {
 
 constexpr int kGroupRows = 128;  // the largest query block of the methods, so that all are fitted to the same rows
-
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 std::vector<bool> complement(const RowSet& rows, int q_len) {
   std::vector<bool> others(static_cast<std::size_t>(q_len));
@@ -32,21 +23,6 @@ std::vector<bool> complement(const RowSet& rows, int q_len) {
 
 bool any_row(const Truth& truth, const RowSet& rows) {
   return std::ranges::any_of(truth.rows, [&](int row) { return rows.contains(row); });
-}
-
-/// Leaves the query blocks that hold none of the rows without a tile, so that nothing is computed for them.
-void clear_unscored(BlockMask& mask, const RowSet& rows) {
-  const MaskView view = mask.view();
-  for (int head = 0; head < view.heads; ++head)
-    for (int qb = 0; qb < view.grid.q_blocks(); ++qb)
-      if (rows.count(view.grid.q_begin(qb), view.grid.q_end(qb)) == 0)
-        std::fill_n(view.row(head, qb), view.grid.words(), 0u);
-}
-
-void require_finite(const ProblemAccuracy& accuracy) {
-  for (std::size_t head = 0; head < accuracy.heads.size(); ++head)
-    if (!std::isfinite(accuracy.heads[head].l1_per_token))
-      throw std::runtime_error(fmt::format("the output of head {} is not finite or was not all written", head));
 }
 
 void set_knob(Method& method, std::span<const double> values) {
@@ -125,33 +101,21 @@ Score Scorer::score_each(std::span<const double> values, bool everything) {
 
 Score Scorer::score_once(std::span<const double> values, bool everything) {
   const HostProblem problem = problem_.tensors.view();
-  if (problem.shape.head_dim > cpu::kMaxHeadDim)
-    throw Unsupported(
-        fmt::format("head_dim {}: the CPU kernels go up to {}", problem.shape.head_dim, cpu::kMaxHeadDim));
   const auto method = make_method(setting_.method, setting_.values);
   set_knob(*method, values);
   method->set_seed(seed_);
+  const Backend& cpu = backend_called("cpu");
+  if (const std::string why = cpu.why_not(*method, *problem_.view.problem, problem.shape); !why.empty())
+    throw Unsupported(why);
   require_honoured(*method, *problem_.view.problem, problem.shape);
   method->prepare(problem, problem_.view.problem->id);
-  BlockMask mask(grid_of(*method, problem), problem.shape.q_heads);
-  select_times_.push_back(seconds_of([&] { method->select_fast(problem, mask.view()); }));
-  BlockMask scored = mask;
-  if (!everything) clear_unscored(scored, problem_.fit);
-  AttentionResult result(problem.shape);
-  std::ranges::fill(result.output, std::numeric_limits<float>::quiet_NaN());
-  const BlockMask& attended = method->exact_attend() ? scored : mask;
+  const auto runner = cpu.make_runner({*method, problem_.tensors, *problem_.view.problem, &problem_.truth});
+  const PhaseTimes times = checked_run(*runner, everything ? RowSet() : problem_.fit);
+  select_times_.push_back(times.select);
   Score score;
-  score.attend_s = seconds_of([&] { method->attend(problem, attended.view(), result.view()); });
-  const Truth& truth = problem_.truth;
-  const std::vector<double> recall = cpu::mask_recall(problem, std::as_const(scored).view(), truth.rows, truth.lse);
-  const auto measured = [&](const RowSet& rows) {
-    return measure_accuracy(problem.shape, truth, std::as_const(mask).view(), result.output, recall,
-                            method->extra_pairs(problem), rows);
-  };
-  if (problem_.has_fit) score.fit = measured(problem_.fit);
-  if (problem_.has_held_out && everything) score.held_out = measured(problem_.held_out);
-  require_finite(score.fit);
-  require_finite(score.held_out);
+  score.attend_s = times.attend;
+  if (problem_.has_fit) score.fit = accuracy_of(runner->score(problem_.fit));
+  if (problem_.has_held_out && everything) score.held_out = accuracy_of(runner->score(problem_.held_out));
   return score;
 }
 

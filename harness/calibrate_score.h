@@ -51,8 +51,8 @@ class Scorer {
 
   /// Scores the method at one value for each query head; `values` may be empty for a method without a knob. A knob that
   /// heads must share is evaluated at each distinct value; the relative L2 error of the problem is then NaN.
-  /// `everything`: the held-out rows too, otherwise those to fit. Throws what the method throws, and std::runtime_error
-  /// for an output that is not finite.
+  /// `everything`: the held-out rows too, otherwise those to fit. Throws what the method throws, and Incorrect as
+  /// checked_run() does.
   Score score(std::span<const double> values, bool everything);
 
   /// Wall times of select_fast, in seconds, one an evaluation.

@@ -7,8 +7,7 @@
 #include <new>
 
 #include "harness/calibrated_knob.h"
-#include "harness/cell_backends.h"
-#include "harness/cell_work.h"
+#include "harness/cell_bench.h"
 #include "harness/machine_load.h"
 #include "harness/provenance.h"
 #include "kernels/cpu/simd.h"
@@ -61,10 +60,7 @@ CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache&
   result.cell.status = status_name(Status::ok);
   try {
     if (!cell.unsupported.empty()) throw Unsupported(cell.unsupported);
-    if (cell.backend == "cuda")
-      run_cuda_cell(plan, cell, cache, result);
-    else
-      run_cpu_cell(plan, cell, cache, result);
+    measure_cell(plan, cell, cache, result);
     result.cell.reason = joined(result.cell.reason, reached_text(*cell.make(), result));
   } catch (const Unsupported& error) {
     fail(result, Status::unsupported, error.what());

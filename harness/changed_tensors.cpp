@@ -37,7 +37,7 @@ BlockMask HeadTurn::mask(const BlockMask& original) const {
   return changed;
 }
 
-ChangedTensors::ChangedTensors(ProblemTensors& tensors, Method& method, bool turn_heads)
+ChangedTensors::ChangedTensors(ProblemTensors& tensors, Method* method, bool turn_heads)
     : tensors_(tensors),
       method_(method),
       turn_(tensors.shape, turn_heads),
@@ -66,8 +66,8 @@ void ChangedTensors::turn_tensors(bool back) {
 }
 
 void ChangedTensors::turn_knobs(bool back) {
-  if (!turns_) return;
-  for (const Param& param : method_.params()) {
+  if (!turns_ || !method_) return;
+  for (const Param& param : method_->params()) {
     if (!param.knob() || param.knob()->of_head.empty()) continue;
     std::vector<double>& values = param.knob()->of_head;
     std::vector<double> turned(values.size());

@@ -40,9 +40,10 @@ class HeadTurn {
 /// bit.
 class ChangedTensors {
  public:
-  /// `turn_heads`: otherwise only V changes. Where heads are copies of one, turning them shows nothing: known_answer()
-  /// is then false, Q changes its sign too, and what is right must be computed anew.
-  ChangedTensors(ProblemTensors& tensors, Method& method, bool turn_heads);
+  /// `method`: whose knobs follow the heads; null for none. `turn_heads`: otherwise only V changes. Where heads are
+  /// copies of one, turning them shows nothing: known_answer() is then false, Q changes its sign too, and what is right
+  /// must be computed anew.
+  ChangedTensors(ProblemTensors& tensors, Method* method, bool turn_heads);
   ~ChangedTensors();
   ChangedTensors(const ChangedTensors&) = delete;
   ChangedTensors& operator=(const ChangedTensors&) = delete;
@@ -55,7 +56,7 @@ class ChangedTensors {
   void turn_knobs(bool back);
 
   ProblemTensors& tensors_;
-  Method& method_;
+  Method* method_;
   HeadTurn turn_;
   bool turns_ = false, negates_q_ = false;
 };

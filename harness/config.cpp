@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "core/registry.h"
+#include "harness/backends.h"
 #include "harness/yaml_reader.h"
 
 namespace salebench {
@@ -186,8 +187,11 @@ SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
   sweep.run = root.text("run", fs::path(document.path()).stem());
   sweep.backends = root.texts("backend", {"cpu"});
   for (const std::string& backend : sweep.backends) {
-    if (backend != "cpu" && backend != "cuda")
-      document.fail(root.required("backend"), "backend", fmt::format("'{}' is not cpu or cuda", backend));
+    try {
+      backend_called(backend);
+    } catch (const std::invalid_argument& error) {
+      document.fail(root.required("backend"), "backend", error.what());
+    }
   }
   sweep.measure = read_measure(root.map("measure"));
   YamlMap limits = root.map("limits");

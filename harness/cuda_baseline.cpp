@@ -28,12 +28,11 @@ CudaBaseline::CudaBaseline(const std::string& method, const cuda::DeviceInputs& 
     return;
   }
   const auto made = make_method(method);
-  made->check_backend(Backend::cuda);
   const BlockMask shape(grid_of(*made, cell.host), cell.problem.shape.q_heads);
   mask_ = cuda::DeviceVector<std::uint32_t>(shape.bits().size());
   cuda::DeviceInputs in = cell;
   in.mask = {shape.view().grid, shape.view().heads, mask_.data()};
-  bound_ = made->on_device(in);
+  bound_ = cuda::bind(*made, in);
   kernel_ = method;
   bound_->select(nullptr);
   bound_->index(nullptr);
@@ -51,7 +50,7 @@ void CudaBaseline::take_fastest_dense(const cuda::DeviceInputs& in) {
   std::string best_name;
   const auto bind = [&](const std::string& name) {
     bound_.reset();  // its workspace goes before the next one comes
-    bound_ = make_method("dense", {{"kernel", name}})->on_device(in);
+    bound_ = cuda::bind(*make_method("dense", {{"kernel", name}}), in);
     sample();
   };
   std::string bound_name;

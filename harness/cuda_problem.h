@@ -37,12 +37,14 @@ struct DeviceTruth {
   cuda::DeviceVector<float> output, lse;
 };
 
-/// All rows of an output against the device's truth; recall and counts from its mask.
-ProblemAccuracy measure_on_device(const cuda::DeviceProblem& problem, const DeviceTruth& truth, MaskView mask,
-                                  const DeviceOutput& got, std::int64_t extra_pairs);
+/// Sums of each head over all rows of an output against the device's truth, recall and counts from its mask. `exact`:
+/// of exact attention over the mask; null where that is not known.
+std::vector<HeadSums> sum_on_device(const cuda::DeviceProblem& problem, const DeviceTruth& truth, MaskView mask,
+                                    const DeviceOutput& got, const DeviceOutput* exact, std::int64_t extra_pairs);
 
-/// The rows of a truth in double precision, on the CPU.
-ProblemAccuracy measure_on_host(const cuda::DeviceProblem& problem, const HostProblem& host, const Truth& truth,
-                                const BlockMask& mask, const DeviceOutput& got, std::int64_t extra_pairs);
+/// The same over the rows of a truth in double precision, on the CPU.
+std::vector<HeadSums> sum_on_host(const cuda::DeviceProblem& problem, const HostProblem& host, const Truth& truth,
+                                  const BlockMask& mask, const DeviceOutput& got, const DeviceOutput* exact,
+                                  std::int64_t extra_pairs);
 
 }  // namespace salebench

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "harness/backends.h"
 #include "harness/progress.h"
 #include "kernels/cpu/attention.h"
 
@@ -28,13 +29,10 @@ double probe_flops() {
   return 4 * 4.0 * 64 * 1024 * 1025 / 2 / seconds;
 }
 
-/// What is assumed of a GPU, which the machine that plans may not have.
-constexpr double kGpuFlops = 2e14;
-
 /// Start-up, accuracy pass and timing of a cell, if the method takes about as long as dense attention.
 double estimate_seconds(const PlannedCell& cell, const MeasureConfig& m, bool quick, double cpu_flops) {
-  const bool on_cuda = cell.backend == "cuda";
-  const double flops = on_cuda ? kGpuFlops : cpu_flops, start_up = on_cuda ? 1 : 0.15;
+  const double flops = backend_called(cell.backend).planned_flops(cpu_flops);
+  const double start_up = cell.backend == "cpu" ? 0.15 : 1;
   const Shape shape = cell.shape();
   const double pairs = double(shape.q_len) * (shape.kv_len - shape.q_len / 2.0);
   const double dense = 4.0 * shape.head_dim * shape.q_heads * pairs / flops;
@@ -63,7 +61,8 @@ void print_dry_run(const Plan& plan) {
   fmt::print(
       "{} cells to run, {} skipped; about {}, at {:.0f} GFLOP/s of the dense kernel in a probe on the CPU and "
       "{:.0f} assumed of a GPU\n",
-      plan.cells.size() - skipped, skipped, duration_text(seconds), flops / 1e9, kGpuFlops / 1e9);
+      plan.cells.size() - skipped, skipped, duration_text(seconds), flops / 1e9,
+      backend_called("cuda").planned_flops(flops) / 1e9);
 }
 
 }  // namespace salebench

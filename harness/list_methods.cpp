@@ -2,6 +2,7 @@
 
 #include "core/json_text.h"
 #include "core/registry.h"
+#include "harness/backends.h"
 #include "harness/list.h"
 #include "harness/plan.h"
 
@@ -19,16 +20,6 @@ json param_json(const Param& p) {
   return param;
 }
 
-/// Whether the method, with its defaults, runs on CUDA devices.
-bool on_cuda(const Method& method) {
-  try {
-    method.check_backend(Backend::cuda);
-    return true;
-  } catch (const Unsupported&) {
-    return false;
-  }
-}
-
 json method_json(const MethodInfo& info) {
   const auto method = info.make();
   json params = json::array();
@@ -42,7 +33,7 @@ json method_json(const MethodInfo& info) {
           {"params", params},
           {"block", fmt::format("{}x{}", block.q, block.k)},
           {"token_exact", method->window().has_value()},
-          {"cuda", on_cuda(*method)},
+          {"cuda", backend_called("cuda").selection(*method)},
           {"about",
            {{"source", about.source},
             {"statistic", about.statistic},
@@ -65,8 +56,9 @@ std::string cell(const json& value) {
 std::string plain_text(const json& all) {
   std::string text;
   for (const json& m : all) {
-    text += fmt::format("{} (version {}, tile {}{}): {}\n", text_of(m["name"]), m["version"].get<int>(),
-                        text_of(m["block"]), m["cuda"] ? ", CPU and CUDA" : "", text_of(m["summary"]));
+    text += fmt::format(
+        "{} (version {}, tile {}{}): {}\n", text_of(m["name"]), m["version"].get<int>(), text_of(m["block"]),
+        text_of(m["cuda"]).empty() ? "" : fmt::format(", CUDA: {}", text_of(m["cuda"])), text_of(m["summary"]));
     for (const json& p : m["params"])
       text += fmt::format("  {:<14} {:<7} default {:<7} {}  [{}]\n", text_of(p["name"]), text_of(p["type"]),
                           text_of(p["default"]), text_of(p["help"]), text_of(p["allowed"]));
@@ -102,7 +94,7 @@ std::string markdown(const json& all) {
   for (const json& m : all) {
     const std::string name = text_of(m["name"]);
     text += fmt::format("| [{}](#{}) | {} | {}{} | {} | {} | {} |\n", name, name, text_of(m["role"]),
-                        text_of(m["block"]), m["token_exact"] ? ", token-exact" : "", m["cuda"] ? "yes" : "",
+                        text_of(m["block"]), m["token_exact"] ? ", token-exact" : "", text_of(m["cuda"]),
                         cell(m["about"]["statistic"]), cell(m["about"]["rule"]));
   }
   text += "\n## Parameters\n";

@@ -9,13 +9,12 @@
 
 #include "core/registry.h"
 #include "datasets/mask_file.h"
+#include "harness/backends.h"
 #include "harness/calibrated_knob.h"
-#include "harness/cell_backends.h"
 #include "harness/honoured.h"
 #include "harness/open_capture.h"
 #include "harness/output_check.h"
 #include "harness/params_json.h"
-#include "kernels/cpu/attention.h"
 #include "results/places.h"
 
 #define XXH_INLINE_ALL
@@ -70,13 +69,9 @@ void add_views(const DatasetConfig& config, const Dataset& dataset, const Proble
 /// Why the cell can't run; empty if it can.
 std::string why_unsupported(const PlannedCell& cell, const Method& method) {
   try {
-    const bool on_cuda = cell.backend == "cuda";
     const Shape shape = cell.shape();
-    if (!on_cuda && shape.head_dim > cpu::kMaxHeadDim)
-      throw Unsupported(fmt::format("head_dim {}: the CPU kernels go up to {}", shape.head_dim, cpu::kMaxHeadDim));
-    method.check_backend(on_cuda ? Backend::cuda : Backend::cpu);
     require_honoured(method, *cell.problem, shape);
-    return on_cuda ? why_not_on_cuda(cell) : "";
+    return backend_called(cell.backend).why_not(method, *cell.problem, shape);
   } catch (const Unsupported& why) {
     return why.what();
   }
@@ -143,7 +138,7 @@ std::string PlannedCell::label() const {
   return fmt::format("{}{}{} | {}{}{}{} {}{}{}", method, settings.empty() ? "" : " ", settings, dataset_label,
                      dataset_label.empty() ? "" : " ", problem->id,
                      attention.empty() ? "" : fmt::format(" ({})", attention), shape().kv_len,
-                     repeat > 1 ? fmt::format(" x{}", repeat) : "", backend == "cuda" ? " cuda" : "");
+                     repeat > 1 ? fmt::format(" x{}", repeat) : "", backend == "cpu" ? "" : " " + backend);
 }
 
 const PlannedCell& Plan::cell(const std::string& id) const {

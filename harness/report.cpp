@@ -148,12 +148,19 @@ std::string left_out(const std::vector<CellRecord>& records, double recall, bool
   std::vector<const CellRecord*> rivals;
   for (const CellRecord& r : records)
     if (r.status == "ok" && r.role != "oracle" && !std::isnan(r.recall_mean)) rivals.push_back(&r);
-  const auto untimed = std::ranges::count_if(
-      rivals, [&](const CellRecord* r) { return r->recall_mean >= recall && !has_usable_times(*r); });
-  if (untimed > 0)
-    return fmt::format("\nnot ranked: {} cell{} of that recall without usable times, such as those of a --quick run\n",
-                       untimed, untimed == 1 ? "" : "s");
-  if (!none_picked) return "";
+  const auto count = [&](const auto& is) {
+    return std::ranges::count_if(rivals, [&](const CellRecord* r) { return r->recall_mean >= recall && is(*r); });
+  };
+  std::string text;
+  const auto add = [&](std::ptrdiff_t cells, const char* why) {
+    if (cells > 0)
+      text += fmt::format("\nnot ranked: {} cell{} of that recall {}\n", cells, cells == 1 ? "" : "s", why);
+  };
+  add(count([](const CellRecord& r) { return !has_usable_times(r); }),
+      "without usable times, such as those of a --quick run");
+  add(count([](const CellRecord& r) { return has_usable_times(r) && has_untimed_selection(r); }),
+      "whose mask was made elsewhere, so that their times leave out the selection");
+  if (!text.empty() || !none_picked) return text;
   if (rivals.empty()) return "\nnothing was measured\n";
   const CellRecord& best = **std::ranges::max_element(rivals, {}, [](const CellRecord* r) { return r->recall_mean; });
   return fmt::format("\nno cell has a mean recall of {}; the highest is {:.10g}, of {}{}{}\n", recall, best.recall_mean,

@@ -13,6 +13,7 @@
 #include "core/atomic_file.h"
 #include "core/status.h"
 #include "datasets/truth_cache.h"
+#include "harness/backends.h"
 #include "harness/cell.h"
 #include "harness/dry_run.h"
 #include "harness/machine_load.h"
@@ -21,7 +22,6 @@
 #include "harness/run_folder.h"
 #include "harness/worker.h"
 #include "kernels/cpu/simd.h"
-#include "kernels/cuda/devices.h"
 #include "results/places.h"
 
 namespace salebench {
@@ -110,7 +110,7 @@ void prepare_truths(const Plan& plan, const std::vector<const PlannedCell*>& tod
                     Progress& progress) {
   std::set<std::string> ready;
   for (const PlannedCell* cell : todo) {
-    if (cell->backend == "cuda" && plan.sweep.truth_rows == 0) continue;  // the device makes its own
+    if (backend_called(cell->backend).makes_truth(plan.sweep.truth_rows)) continue;
     if (!cell->unsupported.empty() || !ready.insert(cell->truth_fingerprint).second) continue;
     const TruthKey key = {cell->truth_fingerprint, plan.sweep.truth_rows, plan.sweep.seed};
     const Shape shape = Dataset::shape_of(*cell->problem, {cell->length, 1});
@@ -249,10 +249,9 @@ ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunOptions& 
 
 /// Throws NoDevice if the sweep asks for a backend that this build or machine does not have.
 void require_devices(const SweepConfig& sweep) {
-  if (std::ranges::count(sweep.backends, "cuda") == 0) return;
-  const CudaDevices found = cuda_devices();
-  if (found.devices.empty())
-    throw NoDevice(fmt::format("backend cuda: {}; use `backend: [cpu]`, or --set backend=cpu", found.why_none));
+  for (const std::string& backend : sweep.backends)
+    if (const std::string why = backend_called(backend).why_none(); !why.empty())
+      throw NoDevice(fmt::format("backend {}: {}; use `backend: [cpu]`, or --set backend=cpu", backend, why));
 }
 
 }  // namespace

@@ -1,14 +1,14 @@
-// Stands in for cuda_cell.cpp in a build without CUDA.
-#include "harness/cell_backends.h"
+// Stands in for cuda_runner.cpp in a build without CUDA.
+#include "harness/cuda_runner.h"
 
 namespace salebench {
 
-void run_cuda_cell(const Plan&, const PlannedCell&, const TruthCache&, CellResult&) {
-  throw Unsupported("built without CUDA");
+std::string why_not_on_cuda(const Method&, const Shape&) {
+  return "built without CUDA";
 }
 
-std::string why_not_on_cuda(const PlannedCell&) {
-  return "built without CUDA";
+std::unique_ptr<Runner> make_cuda_runner(const RunnerInputs&) {
+  throw Unsupported("built without CUDA");
 }
 
 }  // namespace salebench

@@ -3,7 +3,7 @@
 // sizes of MInference's configurations. The window counts the token itself, as their kernel does (their search code
 // does not).
 #include "core/registry.h"
-#include "methods/on_device.h"
+#include "kernels/cuda/mask_builders.h"
 #include "methods/window_tiles.h"
 
 namespace salebench {
@@ -29,10 +29,8 @@ class AShape : public Method {
     if (!causal) throw Unsupported("a_shape is defined for causal attention only");
   }
 
-  void check_backend(Backend) const override {}
-
   void select(const HostProblem&, MaskView mask) const override { keep_window(mask); }
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return window_on_device(in); }
+  std::any device_side(const Shape&) const override { return cuda::WindowSide(); }
 };
 
 SALEBENCH_METHOD(AShape, "a_shape", 1, "A-shape: first and latest tokens, at MInference's sizes");

@@ -38,6 +38,7 @@ class Blasst : public Method {
   bool honours_sliding_window() const override { return true; }
   bool keeps_diagonal() const override { return order_ == "descending"; }
   bool has_selection() const override { return false; }
+  bool shared_attend() const override { return false; }  // its tiles are found on the way
   About about() const override {
     return {"BLASST (arXiv 2512.12087), skip softmax of TensorRT-LLM and FlashInfer",
             "every exact logit: QK of all tiles is computed",

@@ -6,8 +6,8 @@
 // Deviation from MInference's block-sparse pattern: the budget is a share of causal tiles, not of the whole row width.
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
+#include "kernels/cuda/mask_builders.h"
 #include "methods/budget.h"
-#include "methods/on_device.h"
 #include "methods/pooled_map.h"
 
 namespace salebench {
@@ -42,12 +42,9 @@ class BlockTopk : public Method {
             "the budget is a share of causal tiles, not of the whole row width; sink and diagonal are inside it"};
   }
 
-  void check_backend(Backend backend) const override {
-    if (backend == Backend::cuda && (pool_ != "mean" || scope_ != "row"))
-      throw Unsupported("its CUDA kernels have pool: mean and scope: row only");
-  }
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override {
-    return block_topk_on_device(budget_.values(in.problem.shape.q_heads), {sink_, local_}, in);
+  std::any device_side(const Shape& shape) const override {
+    if (pool_ != "mean" || scope_ != "row") return {};
+    return cuda::TopTilesSide{budget_.values(shape.q_heads), {sink_, local_}};
   }
 
   void select(const HostProblem& p, MaskView mask) const override {

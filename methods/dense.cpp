@@ -4,7 +4,6 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cuda/dense_kernels.h"
 #include "methods/budget.h"
-#include "methods/on_device.h"
 #include "methods/sage_attend.h"
 
 namespace salebench {
@@ -30,20 +29,16 @@ class Dense : public Method {
   Role role() const override { return Role::baseline; }
   bool exact_attend() const override { return attend_ == "exact"; }
 
-  void check_backend(Backend backend) const override {
-    if (backend == Backend::cpu && kernel_ != "ours") throw Unsupported("kernel " + kernel_ + " is for backend cuda");
-    if (backend == Backend::cpu) return;
-    if (attend_ != "exact") throw Unsupported("attend: sage has no CUDA kernel");
-    if (kernel_ == "ours") return;  // whatever this build has, as for other methods
-    try {
-      cuda::dense_kernel(kernel_);
-    } catch (const std::invalid_argument& error) {
-      throw Unsupported(error.what());
-    }
+  bool shared_attend() const override { return false; }
+  bool has_selection() const override { return false; }
+  void check_cpu() const override {
+    if (kernel_ != "ours") throw Unsupported("kernel " + kernel_ + " is for devices");
+  }
+  std::any device_side(const Shape&) const override {
+    return exact_attend() ? std::any(cuda::DenseSide{kernel_}) : std::any();
   }
 
   void select(const HostProblem&, MaskView mask) const override { keep_causal(mask); }
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return dense_on_device(kernel_, in); }
 
   void attend(const HostProblem& problem, ConstMaskView, AttentionView out) const override {
     if (attend_ == "sage")

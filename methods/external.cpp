@@ -4,7 +4,6 @@
 
 #include "core/registry.h"
 #include "datasets/mask_file.h"
-#include "methods/on_device.h"
 
 namespace salebench {
 
@@ -34,7 +33,6 @@ class External : public Method {
   void check(const Shape&, bool) const override {
     if (masks_.empty()) throw Unsupported("no mask file is named: external: {masks: FILE}");
   }
-  void check_backend(Backend) const override {}
   std::string remark(const Shape&) const override { return "mask from a file: no selection to time"; }
 
   void prepare(const HostProblem& p, const std::string& id) override {
@@ -56,7 +54,6 @@ class External : public Method {
         for (int kb = mask.grid.visible_begin(qb); kb < mask.grid.causal_end(qb); ++kb)
           if (stored.kept(head, qb, kb)) mask.keep(head, qb, kb);
   }
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return host_mask_on_device(*this, in); }
 };
 
 SALEBENCH_METHOD(External, "external", 2, "a mask from a file, scored and timed without a selection");

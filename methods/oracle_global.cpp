@@ -9,7 +9,6 @@
 
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
-#include "methods/on_device.h"
 #include "methods/true_attention.h"
 
 namespace salebench {
@@ -35,9 +34,6 @@ class OracleGlobal : public Method {
             "the heaviest tiles of the whole head, up to a share of its causal tiles",
             "the heaviest tile of each query block is kept first, inside the budget"};
   }
-
-  void check_backend(Backend) const override {}
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return host_mask_on_device(*this, in); }
 
   void select(const HostProblem& p, MaskView mask) const override { keep_heaviest(p, true_mass(p, mask.grid), mask); }
   void select_fast(const HostProblem& p, MaskView mask) const override {

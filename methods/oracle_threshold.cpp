@@ -3,7 +3,6 @@
 // the rules that keep a tile for a single large logit (SALE, BLASST) try to find. Its time means nothing. Where nothing
 // reaches the threshold for the first rows of a block, their heaviest tile is kept, so that no row is empty.
 #include "core/registry.h"
-#include "methods/on_device.h"
 #include "methods/true_attention.h"
 
 namespace salebench {
@@ -29,9 +28,6 @@ class OracleThreshold : public Method {
     return {"the bound of threshold methods", "true attention mass of a tile, or its largest probability",
             "the tiles that reach the threshold", "one more tile where rows of a block would keep no key"};
   }
-
-  void check_backend(Backend) const override {}
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return host_mask_on_device(*this, in); }
 
   void select(const HostProblem& p, MaskView mask) const override {
     keep_reaching(by_ == "max" ? true_peak(p, mask.grid) : true_mass(p, mask.grid), mask);

@@ -1,8 +1,8 @@
 // Oracle top-k: the tiles with the most true attention mass, per query block, up to a budget. It reads the exact
 // attention map first, so it bounds what a selection of this tile size and budget can reach; its time means nothing.
 #include "core/registry.h"
+#include "kernels/cuda/mask_builders.h"
 #include "methods/budget.h"
-#include "methods/on_device.h"
 #include "methods/true_attention.h"
 
 namespace salebench {
@@ -29,9 +29,8 @@ class OracleTopk : public Method {
             "the heaviest tiles of each query block, up to a share of its causal tiles", ""};
   }
   bool keeps_diagonal() const override { return local_ > 0; }
-  void check_backend(Backend) const override {}
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override {
-    return oracle_topk_on_device(budget_.values(in.problem.shape.q_heads), {sink_, local_}, in);
+  std::any device_side(const Shape& shape) const override {
+    return cuda::TopTilesSide{budget_.values(shape.q_heads), {sink_, local_}, cuda::TopTilesSide::Score::true_mass};
   }
 
   void select(const HostProblem& p, MaskView mask) const override { keep_heaviest(true_mass(p, mask.grid), mask); }

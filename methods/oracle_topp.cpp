@@ -5,7 +5,6 @@
 
 #include "core/registry.h"
 #include "methods/budget.h"
-#include "methods/on_device.h"
 #include "methods/true_attention.h"
 
 namespace salebench {
@@ -29,9 +28,6 @@ class OracleTopp : public Method {
             "the fewest tiles of each query block whose mass reaches top_p, crossing included",
             "one more tile where rows of a block would keep no key"};
   }
-
-  void check_backend(Backend) const override {}
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return host_mask_on_device(*this, in); }
 
   void select(const HostProblem& p, MaskView mask) const override { keep_mass(true_mass(p, mask.grid), mask); }
   void select_fast(const HostProblem& p, MaskView mask) const override {

@@ -4,7 +4,6 @@
 #include "datasets/random.h"
 #include "core/registry.h"
 #include "methods/budget.h"
-#include "methods/on_device.h"
 
 namespace salebench {
 
@@ -27,9 +26,6 @@ class RandomTiles : public Method {
             "random tiles up to a share of each query block's causal tiles, the diagonal inside; nested in density",
             "one draw a problem: all heads share the priorities of the tiles"};
   }
-
-  void check_backend(Backend) const override {}
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return host_mask_on_device(*this, in); }
 
   void select(const HostProblem&, MaskView mask) const override {
     const portable::Random random(seed());

@@ -14,8 +14,8 @@
 
 #include "core/registry.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cuda/sale.h"
 #include "methods/budget.h"
-#include "methods/on_device.h"
 #include "methods/sage_attend.h"
 #include "methods/sale_estimate.h"
 #include "methods/sale_geometry.h"
@@ -69,13 +69,6 @@ class Sale : public Method {
   void check(const Shape&, bool causal) const override {
     if (!causal) throw Unsupported("sale is defined for causal attention only");
   }
-  void check_backend(Backend backend) const override {
-    if (backend == Backend::cpu) return;
-    if (bits_ == "fp8") throw Unsupported("bits: fp8 has no CUDA kernel");
-    if (scales_ != "thread") throw Unsupported("scales: token has no CUDA kernel");
-    if (reference_ != "fixed") throw Unsupported("reference: running has no CUDA kernel");
-    if (attend_ != "exact") throw Unsupported("attend: sage has no CUDA kernel");
-  }
   std::string remark(const Shape& shape) const override {
     return sale::short_input(shape)                                                 ? "dense: at most 1024 tokens"
            : threshold_.of_head.empty() && threshold_.value < sale::kDenseThreshold ? "dense: threshold below 1e-5"
@@ -109,7 +102,7 @@ class Sale : public Method {
     cpu::block_sparse_attention(original, mask, {{}, limit});
     if (!means.empty()) cpu::smooth_lse(original, means, limit);
     for (int head = 0; head < mask.heads; ++head) {
-      log_thresholds.push_back(float(log_threshold(p, head)));
+      log_thresholds.push_back(float(log_threshold(p.shape, head)));
       const auto of_head = std::span(limit).subspan(std::size_t(head) * p.shape.q_len, p.shape.q_len);
       for (float& t : of_head) t = (t + log_thresholds.back()) / p.scale;
       if (!dense_head(head)) continue;
@@ -124,18 +117,18 @@ class Sale : public Method {
     cpu::scan_codes(p.shape, cpu::quantize(p, levels, smooth_ == "qk", groups()), middle, limit, mask, running);
   }
 
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override {
-    const Shape& shape = in.problem.shape;
-    std::vector<float> log_thresholds;
+  std::any device_side(const Shape& shape) const override {
+    if (bits_ == "fp8" || scales_ != "thread" || reference_ != "fixed" || attend_ != "exact") return {};
+    cuda::SaleSide side;
+    side.options = {.bits = std::stoi(bits_),
+                    .local_blocks = local_blocks_,
+                    .smooth_q = smooth_ == "qk",
+                    .smooth_k = smooth_ != "none",
+                    .all_dense = sale::short_input(shape)};
     for (int head = 0; head < shape.q_heads; ++head)
-      log_thresholds.push_back(dense_head(head) ? -std::numeric_limits<float>::infinity()
-                                                : float(log_threshold(in.host, head)));
-    return sale_on_device({.bits = std::stoi(bits_),
-                           .local_blocks = local_blocks_,
-                           .smooth_q = smooth_ == "qk",
-                           .smooth_k = smooth_ != "none",
-                           .all_dense = sale::short_input(shape)},
-                          log_thresholds, in);
+      side.log_thresholds.push_back(dense_head(head) ? -std::numeric_limits<float>::infinity()
+                                                     : float(log_threshold(shape, head)));
+    return side;
   }
 
   void attend(const HostProblem& problem, ConstMaskView mask, AttentionView out) const override {
@@ -161,7 +154,7 @@ class Sale : public Method {
   std::vector<double> row_limits(const HostProblem& p, ConstMaskView mask, int head, int qb) const {
     std::vector<double> limit;
     for (int i = mask.grid.q_begin(qb); i < mask.grid.q_end(qb); ++i)
-      limit.push_back((sale::kept_lse(p, mask, head, i) + log_threshold(p, head)) / p.scale);
+      limit.push_back((sale::kept_lse(p, mask, head, i) + log_threshold(p.shape, head)) / p.scale);
     return limit;
   }
 
@@ -191,8 +184,8 @@ class Sale : public Method {
     return p;
   }
 
-  double log_threshold(const HostProblem& p, int head) const {
-    return sale::log_threshold(threshold_[head], threshold_scaling_ == "inverse_length", p.shape.kv_len);
+  double log_threshold(const Shape& shape, int head) const {
+    return sale::log_threshold(threshold_[head], threshold_scaling_ == "inverse_length", shape.kv_len);
   }
   bool dense_head(int head) const { return threshold_[head] < sale::kDenseThreshold; }
   cpu::ScaleGroups groups() const { return scales_ == "thread" ? cpu::ScaleGroups::thread : cpu::ScaleGroups::token; }

@@ -2,7 +2,7 @@
 // token-exact. Key j of the query at position i is kept iff j < sink or i - j < local.
 // Defaults: two tiles of sink tokens and 1024 local ones, for prefill; the authors decode with 4 and 2000.
 #include "core/registry.h"
-#include "methods/on_device.h"
+#include "kernels/cuda/mask_builders.h"
 #include "methods/window_tiles.h"
 
 namespace salebench {
@@ -30,10 +30,8 @@ class Streaming : public Method {
     if (!causal) throw Unsupported("streaming is defined for causal attention only");
   }
 
-  void check_backend(Backend) const override {}
-
   void select(const HostProblem&, MaskView mask) const override { keep_window(mask); }
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return window_on_device(in); }
+  std::any device_side(const Shape&) const override { return cuda::WindowSide(); }
 };
 
 SALEBENCH_METHOD(Streaming, "streaming", 1, "StreamingLLM: attention sink and local window, token-exact");

@@ -1,7 +1,7 @@
 // Tri-shape (SCBench, arXiv 2412.10319; MInference's code): A-shape, and the last n_last query rows dense. Key j of the
 // query at position i is kept iff j < n_init or i - j < n_local, or if the query is one of the last n_last.
 #include "core/registry.h"
-#include "methods/on_device.h"
+#include "kernels/cuda/mask_builders.h"
 #include "methods/window_tiles.h"
 
 namespace salebench {
@@ -33,10 +33,8 @@ class TriShape : public Method {
     return shape.q_len <= n_last_ ? "dense: last rows only" : "";
   }
 
-  void check_backend(Backend) const override {}
-
   void select(const HostProblem&, MaskView mask) const override { keep_window(mask); }
-  BoundMethod on_device(const cuda::DeviceInputs& in) const override { return window_on_device(in); }
+  std::any device_side(const Shape&) const override { return cuda::WindowSide(); }
 };
 
 SALEBENCH_METHOD(TriShape, "tri_shape", 1, "tri-shape: A-shape with the last rows dense");

@@ -43,6 +43,10 @@ std::vector<Column<R>> outcome_columns() {
   return {
       {"status", "", "ok, unsupported, incorrect, error, oom, timeout, crashed or interrupted", &R::status},
       {"reason", "", "why the status is not ok, or a remark on an ok cell", &R::reason},
+      {"selected_on", "",
+       "where the mask was selected, cpu or cuda; empty where the method selects nothing. Elsewhere than on the cell's "
+       "backend it took no part in the times",
+       &R::selected_on},
       {"signal", "", "the signal that ended the worker; 0 for none", &R::signal},
       {"repro", "", "command that runs this cell again", &R::repro},
   };

@@ -18,9 +18,8 @@ FORMAT = "salebench.results"
 FORMAT_VERSION = 1
 SETUP = ["device", "threads", "cache", "host", "simd"]  # how a cell was measured
 PLACE = ["problem", "kv_len", "repeat", "backend", *SETUP]  # with the values' fingerprint: see place_keys
-
-TIMES = ["select_s", "index_s", "attend_s", "total_s", "total_lo_s", "total_hi_s", "dense_s", "speedup", "speedup_lo",
-         "speedup_hi", "noise"]  # fmt: skip
+TIMES = ["select_s", "index_s", "attend_s", "total_s", "total_lo_s", "total_hi_s", "dense_s",
+         "speedup", "speedup_lo", "speedup_hi", "noise"]  # fmt: skip
 
 @dataclass(frozen=True)
 class Run:
@@ -80,12 +79,6 @@ def _frame(group: h5py.Group) -> pd.DataFrame:
     columns = {name: c.asstr()[:] if h5py.check_string_dtype(c.dtype) else c[:] for name, c in group.items()}
     frame = pd.DataFrame(columns)
     return frame.set_index("row") if "row" in columns else frame
-
-
-def label(run: Run, column: str, table: str = "cells") -> str:
-    """What a column is called in plots: as the run says, or its name."""
-    with h5py.File(run.path) as file:
-        return str(file[table][column].attrs.get("label", column))
 
 
 def calibration(path: str | Path) -> pd.DataFrame:
@@ -234,7 +227,7 @@ def place_label(cells: pd.DataFrame) -> pd.Series:
     if "repeat" in cells:
         label = label + cells["repeat"].map(lambda copies: f" x{copies}" if copies > 1 else "")
     if "backend" in cells:
-        label = label + cells.backend.map(lambda backend: " cuda" if backend == "cuda" else "")
+        label = label + cells.backend.map(lambda backend: f" {backend}" if backend not in ("", "cpu") else "")
     for name in SETUP:
         if name in cells and cells[name][cells[name].astype(bool)].nunique() > 1:
             unit = " threads" if name == "threads" else ""
@@ -256,6 +249,7 @@ def series(cells: pd.DataFrame) -> Iterator[Series]:
         texts = pd.DataFrame({name: param_label(columns[name]) for name in rest}, index=rows.index)
         for number, (key, group) in enumerate(texts.groupby(rest, dropna=False) if rest else [((), columns)]):
             label = " ".join([method, *(f"{name}={value}" for name, value in zip(rest, key))])
+            label += " (attention only)" * bool(untimed_selection(rows.loc[group.index]).any())
             line = rows.loc[group.index].assign(value=columns[axis][group.index] if axis else np.nan)
             yield Series(method, role, label, number, axis, line.sort_values("value"))
 
@@ -269,11 +263,17 @@ def pareto(frame: pd.DataFrame, x: str, y: str, larger_y: bool = True) -> pd.Ser
     return pd.Series(~(no_worse & better).any(axis=1) & ~np.isnan(a) & ~np.isnan(b), index=frame.index)
 
 
+def untimed_selection(cells: pd.DataFrame) -> pd.Series:
+    """Whether the times of each cell leave out its selection, as its mask was made on another backend."""
+    where = cells.get("selected_on", pd.Series("", cells.index)).fillna("")
+    return (where != "") & (where != cells.backend)
+
+
 def at_recall(cells: pd.DataFrame, recall: float) -> pd.DataFrame:
-    """The fastest setting of each method at each place with at least this mean recall; oracles take no part, nor do
-    settings without usable times. `salebench report --at-recall` says the same."""
+    """The fastest setting of each method at each place with at least this mean recall, as `salebench report` says it:
+    oracles take no part, nor do settings without usable times or with an untimed selection."""
     rows = timed(cells).dropna(subset=["total_s"])
-    rows = rows[(rows.recall_mean >= recall) & (rows.role != "oracle")]
+    rows = rows[(rows.recall_mean >= recall) & (rows.role != "oracle") & ~untimed_selection(rows)]
     rows = rows.loc[rows.groupby([*place_keys(rows), rows.method], dropna=False).total_s.idxmin()]
     order = pd.DataFrame({"label": place_label(cells)[rows.index], "kv_len": rows.kv_len, "total_s": rows.total_s})
     return rows.loc[order.sort_values(list(order), kind="stable").index]

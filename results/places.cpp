@@ -179,12 +179,12 @@ std::vector<std::string> place_labels(const std::vector<Record>& records) {
   for (const Record& r : records) {
     const std::string& dataset = datasets.at({values_of(r), r.problem.id});
     const std::string repeat = text_of(r, "repeat");
-    const std::string attention = attention_text(r.problem);
+    const std::string attention = attention_text(r.problem), device = text_of(r, "backend");
     labels.push_back(fmt::format("{}{}{}{}{}{}", different.size() > 1 ? shortened.at(dataset) : "",
                                  different.size() > 1 ? " " : "", r.problem.id,
                                  attention.empty() ? "" : fmt::format(" ({})", attention),
                                  repeat.empty() || repeat == "1" ? "" : fmt::format(" x{}", repeat),
-                                 text_of(r, "backend") == "cuda" ? " cuda" : ""));
+                                 device.empty() || device == "cpu" ? "" : " " + device));
   }
   add_setup(records, labels);
   add_fingerprints(records, labels);
@@ -198,6 +198,10 @@ template std::vector<std::string> place_labels(const std::vector<CalibrationReco
 
 bool has_usable_times(const CellRecord& record) {
   return record.status == "ok" && record.timing_usable == 1;
+}
+
+bool has_untimed_selection(const CellRecord& record) {
+  return !record.selected_on.empty() && record.selected_on != record.backend;
 }
 
 std::vector<TimedSetting> timed_settings(const std::vector<CellRecord>& records) {
@@ -223,7 +227,7 @@ std::vector<TimedSetting> fastest_at_recall(const std::vector<CellRecord>& recor
   std::map<std::pair<PlaceKey, std::string>, TimedSetting> best;
   for (const TimedSetting& setting : timed_settings(records)) {
     const CellRecord& r = setting.record;
-    if (!(r.recall_mean >= recall) || r.role == "oracle" || std::isnan(r.total_s)) continue;
+    if (!(r.recall_mean >= recall) || r.role == "oracle" || has_untimed_selection(r) || std::isnan(r.total_s)) continue;
     const auto [place, fresh] = best.try_emplace({place_of(r), r.method}, setting);
     if (!fresh && r.total_s < place->second.record.total_s) place->second = setting;
   }

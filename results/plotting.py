@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import h5py
+from load import Run
+
 PLOT_STYLE = {
     "font.family": "sans-serif", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "lines.linewidth": 1.1, "lines.markersize": 4.5,
@@ -21,6 +24,12 @@ class Style:
 
     color: str
     marker: str
+
+
+def label(run: Run, column: str, table: str = "cells") -> str:
+    """What a column is called in plots: as the run says, or its name."""
+    with h5py.File(run.path) as file:
+        return str(file[table][column].attrs.get("label", column))
 
 
 def method_styles(methods: Iterable[str]) -> dict[str, Style]:

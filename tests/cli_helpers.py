@@ -19,7 +19,7 @@ HANG = 1800  # seconds after which a test gives up on the program: for a hang, f
 TIMES = ["select_s", "attend_s", "total_s", "total_lo_s", "total_hi_s", "dense_s", "speedup", "speedup_lo",
          "speedup_hi", "noise"]
 ACCURACY = ["density", "tile_density", "recall_mean", "recall_p05", "recall_min", "rel_l2", "rel_l2_worst", "max_abs",
-            "l1_per_token", "cos_min", "flops_executed", "flops_dense"]
+            "l1_per_token", "cos_min", "gain", "flops_executed", "flops_dense"]
 STACKS = ["HDF5-DIAG", "terminate called", "what()", "std::", "yaml-cpp", "#000"]
 
 

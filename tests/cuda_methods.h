@@ -99,7 +99,7 @@ inline std::unique_ptr<Method> prepared(const std::string& name, const Settings&
       param.knob()->of_head.push_back(kOfHeads[std::size_t(head) % kOfHeads.size()]);
   try {
     method->check(p.shape, p.causal);
-    method->check_backend(Backend::cuda);
+    if (!cuda::why_not(*method, p.shape).empty()) return nullptr;
     method->prepare(p, "random");
   } catch (const Unsupported&) {
     return nullptr;
@@ -152,11 +152,11 @@ class BoundRun {
         bits_(BlockMask(grid_, heads_).bits().size()),
         output_(bench.host.q.size()),
         lse_(bench.dense.lse.size()),
-        bound_(method.on_device({bench.problem.view(),
-                                 bench.host,
-                                 {grid_, heads_, bits_.data()},
-                                 {output_.data(), lse_.data()},
-                                 bench.device_lse.data()})) {}
+        bound_(cuda::bind(method, {bench.problem.view(),
+                                   bench.host,
+                                   {grid_, heads_, bits_.data()},
+                                   {output_.data(), lse_.data()},
+                                   bench.device_lse.data()})) {}
 
   /// Runs all phases, with every byte that they should write set to `before`.
   Written run(int before) {

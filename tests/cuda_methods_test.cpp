@@ -146,11 +146,8 @@ class CudaMethods : public NeedsCudaDevice, public testing::WithParamInterface<s
   void SetUp() override {
     NeedsCudaDevice::SetUp();
     if (IsSkipped()) return;
-    try {
-      make_method(GetParam())->check_backend(Backend::cuda);
-    } catch (const Unsupported& why) {
-      GTEST_SKIP() << why.what();
-    }
+    const std::string why = cuda::why_not(*make_method(GetParam()), {1, 1, 4096, 4096, 64});
+    if (!why.empty()) GTEST_SKIP() << why;
   }
 
   /// Every problem of a capture, in the type it was captured in.

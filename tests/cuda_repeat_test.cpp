@@ -130,37 +130,5 @@ TEST_F(CudaChecks, CountsDifferingWords) {
   EXPECT_EQ(differing.host(kStream)[0], 0u);
 }
 
-std::optional<TilePlace> future_tile_of(BlockMask& mask) {
-  const DeviceVector<std::uint32_t> bits(std::as_const(mask).bits(), kStream);
-  const DeviceVector<std::uint64_t> place(1);
-  const ConstMaskView view{mask.view().grid, mask.view().heads, bits.data()};
-  find_future_tile(view, place.data(), kStream);
-  return future_tile(place.host(kStream)[0], view.grid);
-}
-
-TEST_F(CudaChecks, FindsTheFirstTileThatNoRowSees) {
-  const std::vector<BlockGrid> grids = {{{64, 32}, 1000, 1000, true, {}},
-                                        {{128, 128}, 77, 5000, true, {}},
-                                        {{64, 64}, 3000, 70000, true, {}},
-                                        {{64, 64}, 64, 2048, true, {}},
-                                        {{128, 32}, 300, 1000, false, {}}};
-  for (const BlockGrid& grid : grids) {
-    BlockMask mask(grid, 3);
-    for (int head = 0; head < 3; ++head)
-      for (int qb = 0; qb < grid.q_blocks(); ++qb) mask.view().keep_range(head, qb, 0, grid.causal_end(qb));
-    EXPECT_EQ(future_tile_of(mask), std::nullopt);
-    const int last = grid.q_blocks() - 1, bits = 32 * grid.words();
-    if (grid.causal_end(last) == bits) continue;  // no bit is wrong in that row
-    mask.view().keep(2, last, bits - 1);
-    EXPECT_EQ(future_tile_of(mask), (TilePlace{2, last, bits - 1}));
-    mask.view().keep(1, last, bits - 1);
-    mask.view().keep(1, last, grid.causal_end(last));
-    EXPECT_EQ(future_tile_of(mask), (TilePlace{1, last, grid.causal_end(last)}));
-    if (grid.causal_end(0) == bits) continue;
-    mask.view().keep(0, 0, grid.causal_end(0));
-    EXPECT_EQ(future_tile_of(mask), (TilePlace{0, 0, grid.causal_end(0)}));
-  }
-}
-
 }  // namespace
 }  // namespace salebench::cuda

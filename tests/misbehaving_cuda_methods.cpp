@@ -86,6 +86,16 @@ class WritesNan : public KeepsAllOnDevice {
   }
 };
 
+/// Makes the second half of the output zero, by design as it were.
+class ForgetsHalf : public KeepsAllOnDevice {
+ public:
+  using KeepsAllOnDevice::KeepsAllOnDevice;
+  void attend(cuda::Stream stream) override {
+    KeepsAllOnDevice::attend(stream);
+    cuda::fill_bytes(static_cast<char*>(in().out.output) + output_values(), output_values(), 0, stream);
+  }
+};
+
 /// Leaves the second half of the output as it was.
 class WritesHalf : public KeepsAllOnDevice {
  public:
@@ -124,7 +134,7 @@ class CopiesItsFirstMask : public KeepsAllOnDevice {
   explicit CopiesItsFirstMask(const cuda::DeviceInputs& inputs)
       : KeepsAllOnDevice(inputs),
         first_(mask_bytes()),
-        selecting_(make_method("block_topk", {{"budget", "0.6"}})->on_device(inputs)) {}
+        selecting_(cuda::bind(*make_method("block_topk", {{"budget", "0.6"}}), inputs)) {}
   void select(cuda::Stream stream) override {
     if (!std::exchange(done_, true)) {
       selecting_->select(stream);
@@ -145,10 +155,14 @@ class OnDevice : public Method {
  public:
   BlockSize block() const override { return {64, 64}; }
   void select(const HostProblem&, MaskView mask) const override { keep_causal(mask); }
-  void check_backend(Backend) const override {}
-  std::unique_ptr<cuda::DeviceMethod> on_device(const cuda::DeviceInputs& in) const override {
-    return std::make_unique<Bound>(in);
-  }
+  std::any device_side(const Shape&) const override { return Side(); }
+
+  struct Side {};
+};
+
+class Forgets : public OnDevice<ForgetsHalf> {
+ public:
+  bool exact_attend() const override { return false; }
 };
 
 using Fault = OnDevice<FaultsOnDevice>;
@@ -162,8 +176,22 @@ using Unwritten = OnDevice<WritesHalf>;
 using Replay = OnDevice<CopiesItsFirst>;
 using ReplayMask = OnDevice<CopiesItsFirstMask>;
 
+SALEBENCH_DEVICE_SIDE(Forgets::Side, ForgetsHalf);
+SALEBENCH_DEVICE_SIDE(Fault::Side, FaultsOnDevice);
+SALEBENCH_DEVICE_SIDE(Hang::Side, HangsOnDevice);
+SALEBENCH_DEVICE_SIDE(Oom::Side, WantsAllMemory);
+SALEBENCH_DEVICE_SIDE(Flaky::Side, NeverRepeats);
+SALEBENCH_DEVICE_SIDE(OtherTiles::Side, SelectsOthersLater);
+SALEBENCH_DEVICE_SIDE(Future::Side, KeepsTheFuture);
+SALEBENCH_DEVICE_SIDE(Nan::Side, WritesNan);
+SALEBENCH_DEVICE_SIDE(Unwritten::Side, WritesHalf);
+SALEBENCH_DEVICE_SIDE(Replay::Side, CopiesItsFirst);
+SALEBENCH_DEVICE_SIDE(ReplayMask::Side, CopiesItsFirstMask);
+
 }  // namespace
 
+SALEBENCH_METHOD(Forgets, "test_cuda_forgets", 1,
+                 "its second half of the heads is zero, which it says is no exact attention");
 SALEBENCH_METHOD(Fault, "test_cuda_fault", 1, "writes to no memory on the device");
 SALEBENCH_METHOD(Hang, "test_cuda_hang", 1, "runs for an hour on the device");
 SALEBENCH_METHOD(Oom, "test_cuda_oom", 1, "wants more memory than any device has");

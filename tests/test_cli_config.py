@@ -179,8 +179,9 @@ OVERRIDES = {
     "no such index": ("datasets.5.path=x", ["--set datasets.5.path", "list of 1"]),
     "no index": ("datasets.x.path=x", ["--set datasets.x.path", "'x'"]),
     "huge index": ("datasets.99999999999999999999.path=x", ["--set datasets.99999999999999999999.path"]),
-    "values that don't fit together": ("methods.delta={base: [dense, streaming], knob: 512}",
-                                       ["--set methods.delta", "with base=dense knob=512", "unknown parameter 'knob'"]),
+    "values that don't fit together": ("methods.delta={base: [streaming, block_topk], base_params: pool=max}",
+                                       ["--set methods.delta", "with base=streaming base_params=pool=max",
+                                        "unknown parameter 'pool'"]),
     "two documents": ("measure={max_time: 1}\n---\n{}", ["--set measure", "more than one value"]),
     "anchors": ("x-grid.budget=1", ["--set x-grid.budget", "where it is used"]),
     "below a value": ("run.x=1", ["--set run.x"]),
@@ -209,7 +210,7 @@ def test_override(box, overrides, count):
                                             ("{max_time: 3}", (0.3, 3)), ("{}", (0.3, 5))])
 def test_one_time_gives_way_to_the_other(box, measure, times):
     box.run("run", write(box, CONFIG.replace("{max_time: 1}", measure)), "--quick", "-o", "out")
-    plan = json.loads(box.path("out/plan.json").read_text())["measure"]
+    plan = json.loads(box.path("out/plan.json").read_text())
     assert (plan["min_time"], plan["max_time"]) == times
 
 

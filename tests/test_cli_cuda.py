@@ -20,7 +20,9 @@ EXPECTED = {  # method: (status, part of the reason)
     "test_cuda_replay": ("incorrect", "after the tensors changed"),
     "test_cuda_replay_mask": ("incorrect", "after the tensors changed"),
     "sale": ("ok", "dense: at most 1024 tokens"),
-    "quest": ("unsupported", "no CUDA kernels"),
+    "block_topp": ("ok", "mask made on the CPU"),
+    "quest": ("unsupported", "tiles of 32, 64 or 128 keys"),
+    "blasst": ("unsupported", "its attention, as it is parametrised, has no CUDA kernel"),
 }
 IN_PROCESS = [name for name in EXPECTED if name not in ("test_cuda_fault", "test_cuda_hang")]
 
@@ -53,6 +55,8 @@ def check_rows(rows, expected):
         status, reason = EXPECTED[row["method"]]
         assert row["status"] == status and reason in row["reason"], row
         assert row["backend"] == "cuda" and row["signal"] == 0, row
+        if status == "ok":
+            assert row["selected_on"] == {"dense": "", "block_topp": "cpu"}.get(row["method"], "cuda")
         for column in ["attend_s", "total_s", "dense_s", *ACCURACY]:
             assert np.isnan(row[column]) == (status != "ok"), (row["method"], column, row[column])
 
@@ -88,6 +92,16 @@ def test_methods_that_break_on_the_device_in_process(box):
     check_rows(box.sweep(config, "--in-process", code=1, program=TEST_PROGRAM), IN_PROCESS)
 
 
+@needs_device
+def test_what_the_mask_costs_is_told_from_what_the_attention_costs(box):
+    row, = box.sweep(cuda_config(box, ["test_cuda_forgets"]), program=TEST_PROGRAM)
+    first, second = box.rows(table="heads")
+    assert row["status"] == "ok" and 0 < row["gain"] < 1 and row["mask_rel_l2"] < 0.01 < row["rel_l2"]
+    assert first["gain"] == pytest.approx(1, abs=0.01) and second["gain"] == 0
+    assert first["rel_l2"] < 0.01 and second["rel_l2"] == 1
+    assert first["mask_rel_l2"] == first["rel_l2"] and second["mask_rel_l2"] < 0.01
+
+
 def outside_problems():
     """Problems that no CUDA kernel takes, and one that they take."""
     float32 = {name: part.astype(np.float32) if name in "qkv" else part for name, part in problem(dim=64).items()}
@@ -117,7 +131,7 @@ def test_dry_run_needs_no_device(box):
     skips = [line for line in lines if line.startswith("skip ")]
     assert [line for line in lines if line.startswith("run ") and "taken" in line and "streaming" in line]
     assert len(skips) == 5
-    for what, why in [("float32", "float32 values"), ("dim80", "head_dim"), ("quest", "no CUDA kernels")]:
+    for what, why in [("float32", "float32 values"), ("dim80", "head_dim"), ("quest", "keys")]:
         assert [line for line in skips if what in line and why in line], (what, skips)
     assert not box.path("out").exists() and not box.path("runs").exists()
 

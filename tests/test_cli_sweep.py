@@ -50,8 +50,10 @@ def test_results(box):
         assert 0 < row["density"] <= 1 and row["recall_min"] <= row["recall_p05"] <= row["recall_mean"] <= 1 + 1e-6
         assert row["flops_executed"] >= row["density"] * row["flops_dense"] * (1 - 1e-9)
         phases = [s["phase"] for s in box.rows(table="samples") if s["cell"] == row["cell"]]
+        selects = row["method"] != "dense"
+        assert math.isnan(row["select_s"]) != selects and row["selected_on"] == ("cpu" if selects else "")
         assert {phase: phases.count(phase) for phase in ("select", "attend", "dense")} == {
-            phase: row["samples"] for phase in ("select", "attend", "dense")}
+            "select": selects * row["samples"], "attend": row["samples"], "dense": row["samples"]}
         heads = [head for head in box.rows(table="heads") if head["cell"] == row["cell"]]
         assert [head["head"] for head in heads] == [0, 1]
         assert np.mean([head["recall_mean"] for head in heads]) == pytest.approx(row["recall_mean"])

@@ -66,4 +66,9 @@ std::vector<MissingDenseKernel> missing_dense_kernels();
 /// that are known.
 const DenseKernel& dense_kernel(std::string_view name);
 
+/// The device side of `dense`.
+struct DenseSide {
+  std::string kernel;
+};
+
 }  // namespace salebench::cuda

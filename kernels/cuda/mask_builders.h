@@ -3,10 +3,15 @@
 // oracle_topk.cpp and budget.h are their definitions.
 #pragma once
 
+#include <vector>
+
 #include "core/block_mask.h"
 #include "kernels/cuda/device_problem.h"
 
 namespace salebench::cuda {
+
+/// The device side of methods that keep the tiles of their window and nothing else.
+struct WindowSide {};
 
 /// Every tile in which some row sees some key through the window of the mask's grid, which must have one.
 void window_mask(MaskView mask, Stream stream);
@@ -32,5 +37,12 @@ struct ForcedBlocks {
 /// kMaxBudgetBlocks key blocks.
 void keep_best(const float* scores, const double* budgets, ForcedBlocks forced, MaskView mask, Stream stream);
 constexpr int kMaxBudgetBlocks = 24 * 1024;
+
+/// The device side of methods that keep the best tiles of each query block up to a budget.
+struct TopTilesSide {
+  std::vector<double> budgets;  ///< [q_heads]
+  ForcedBlocks forced;
+  enum class Score { pooled, true_mass } score = Score::pooled;
+};
 
 }  // namespace salebench::cuda

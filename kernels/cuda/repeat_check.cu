@@ -1,6 +1,5 @@
 #include "kernels/cuda/repeat_check.h"
 
-#include "kernels/cuda/grid.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace salebench::cuda {
@@ -104,24 +103,6 @@ __global__ void __launch_bounds__(kThreads) words_kernel(const std::uint32_t* bi
   if (mine > 0) atomicAdd(reinterpret_cast<unsigned long long*>(differing), mine);
 }
 
-/// One CTA a row of tiles of a head.
-__global__ void __launch_bounds__(kThreads)
-    future_kernel(const std::uint32_t* bits, DeviceGrid grid, unsigned long long* place) {
-  const int q_block = blockIdx.x, head = blockIdx.y, begin = grid.visible_begin(q_block),
-            end = grid.causal_end(q_block);
-  const std::size_t row = std::size_t(head) * grid.q_blocks + q_block;
-  const auto below = [](int bits_below) {
-    return bits_below >= 32 ? ~0u : bits_below <= 0 ? 0u : (1u << bits_below) - 1;
-  };
-  for (int word = threadIdx.x; word < grid.words; word += kThreads) {
-    const std::uint32_t seen = below(end - 32 * word) & ~below(begin - 32 * word);
-    const std::uint32_t kept = bits[row * grid.words + word] & ~seen;
-    if (kept) atomicMin(place, (row * grid.words + word) * 32ull + __ffs(int(kept)) - 1);
-  }
-}
-
-constexpr int kNowhere = 0xff;  // each byte of the place that stands for no tile
-
 }  // namespace
 
 std::size_t compare_values_bytes() {
@@ -155,19 +136,6 @@ void count_differing_words(const std::uint32_t* bits, const std::uint32_t* expec
   SALEBENCH_CUDA_CHECK(cudaMemsetAsync(differing, 0, sizeof *differing, stream));
   words_kernel<<<kBlocks, kThreads, 0, stream>>>(bits, expected, words, differing);
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
-}
-
-void find_future_tile(ConstMaskView mask, std::uint64_t* place, Stream stream) {
-  SALEBENCH_CUDA_CHECK(cudaMemsetAsync(place, kNowhere, sizeof *place, stream));
-  future_kernel<<<dim3(mask.grid.q_blocks(), mask.heads), kThreads, 0, stream>>>(
-      mask.bits, DeviceGrid(mask.grid), reinterpret_cast<unsigned long long*>(place));
-  SALEBENCH_CUDA_CHECK(cudaGetLastError());
-}
-
-std::optional<TilePlace> future_tile(std::uint64_t place, const BlockGrid& grid) {
-  if (place == ~std::uint64_t(0)) return std::nullopt;
-  const std::uint64_t row_bits = std::uint64_t(grid.words()) * 32, row = place / row_bits;
-  return TilePlace{int(row / grid.q_blocks()), int(row % grid.q_blocks()), int(place % row_bits)};
 }
 
 }  // namespace salebench::cuda

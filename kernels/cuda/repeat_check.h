@@ -1,13 +1,11 @@
-// Whether a run repeats another, and whether a mask is one that attention may use, found out on the device. All results
+// Whether a run repeats another, found out on the device. All results
 // are small, lie in device memory and are the same for equal inputs.
 #pragma once
 
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
-#include "core/block_mask.h"
 #include "kernels/cuda/device_problem.h"
 
 namespace salebench::cuda {
@@ -38,18 +36,5 @@ void compare_values(ValueType type, const void* values, const void* expected, st
 /// Writes in how many 32-bit words two masks of `words` words differ.
 void count_differing_words(const std::uint32_t* bits, const std::uint32_t* expected, std::size_t words,
                            std::uint64_t* differing, Stream stream);
-
-/// A tile of a mask.
-struct TilePlace {
-  int head = 0, q_block = 0, k_block = 0;
-  bool operator==(const TilePlace&) const = default;
-};
-
-/// Finds the first tile, in the order head, query block, key block, that a mask keeps although no row may see it (at or
-/// past BlockGrid::causal_end, bits after the last key block included). Writes its place, for future_tile.
-void find_future_tile(ConstMaskView mask, std::uint64_t* place, Stream stream);
-
-/// What find_future_tile wrote: the tile, or nothing if there is none.
-std::optional<TilePlace> future_tile(std::uint64_t place, const BlockGrid& grid);
 
 }  // namespace salebench::cuda

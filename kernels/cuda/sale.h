@@ -3,6 +3,8 @@
 // reference and scales by thread, for all tiles.
 #pragma once
 
+#include <vector>
+
 #include "core/block_mask.h"
 #include "kernels/cuda/device_problem.h"
 
@@ -17,6 +19,12 @@ struct SaleOptions {
   /// Whose products 4-bit codes go through; the masks are the same. Hardware for 4-bit ones is in sm_80 to sm_89;
   /// sm_90 emulates it about 25 times slower than its 8-bit ones.
   enum class Int4 { where_native, packed, in_8_bit_lanes } int4 = Int4::where_native;
+};
+
+/// The device side of `sale`.
+struct SaleSide {
+  SaleOptions options;
+  std::vector<float> log_thresholds;  ///< [q_heads], as sale_select takes them
 };
 
 /// Whether the codes are packed, two a byte, and multiplied as 4-bit integers on the current device.

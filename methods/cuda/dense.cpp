@@ -1,18 +1,29 @@
 // Dense attention by our own kernel or another's. Its mask, every causal tile, is made for the counts only.
+#include <stdexcept>
+
 #include "kernels/cuda/dense_kernels.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/mask_builders.h"
-#include "methods/on_device.h"
+#include "methods/cuda/device_side.h"
 
 namespace salebench {
 namespace {
 
 class DenseOnDevice : public cuda::DeviceMethod {
  public:
-  DenseOnDevice(const std::string& kernel, const cuda::DeviceInputs& in)
-      : in_(in), plan_(plan_of(kernel, in)), workspace_(plan_->workspace_bytes()) {
+  DenseOnDevice(const cuda::DenseSide& side, const cuda::DeviceInputs& in)
+      : in_(in), plan_(plan_of(side.kernel, in)), workspace_(plan_->workspace_bytes()) {
     plan_->prepare(workspace_.data(), nullptr);
   }
+  static std::string why_not(const cuda::DenseSide& side) {
+    try {
+      cuda::dense_kernel(side.kernel);
+      return {};
+    } catch (const std::invalid_argument& error) {
+      return error.what();
+    }
+  }
+  std::string selected_on() const override { return {}; }
   bool has_selection() const override { return false; }
   void select(cuda::Stream stream) override { cuda::causal_mask(in_.mask, stream); }
   bool has_index() const override { return false; }
@@ -32,10 +43,8 @@ class DenseOnDevice : public cuda::DeviceMethod {
   cuda::DeviceBuffer workspace_;
 };
 
-}  // namespace
+SALEBENCH_DEVICE_SIDE(cuda::DenseSide, DenseOnDevice);
 
-BoundMethod dense_on_device(const std::string& kernel, const cuda::DeviceInputs& in) {
-  return std::make_unique<DenseOnDevice>(kernel, in);
-}
+}  // namespace
 
 }  // namespace salebench

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/device_memory.h"
-#include "kernels/cuda/device_method.h"
+#include "methods/cuda/device_side.h"
 
 namespace salebench {
 

@@ -1,18 +1,16 @@
 // SALE's selection; methods/sale.cpp defines it.
 #include "kernels/cuda/sale.h"
 #include "methods/cuda/masked_method.h"
-#include "methods/on_device.h"
 
 namespace salebench {
 namespace {
 
 class SaleOnDevice : public MaskedDeviceMethod {
  public:
-  SaleOnDevice(const cuda::SaleOptions& options, const std::vector<float>& log_thresholds,
-               const cuda::DeviceInputs& inputs)
+  SaleOnDevice(const cuda::SaleSide& side, const cuda::DeviceInputs& inputs)
       : MaskedDeviceMethod(inputs),
-        options_(options),
-        log_thresholds_(log_thresholds, nullptr),
+        options_(side.options),
+        log_thresholds_(side.log_thresholds, nullptr),
         workspace_(cuda::sale_select_bytes(in().problem.shape)) {}
   void select(cuda::Stream stream) override {
     cuda::sale_select(in().problem, options_, log_thresholds_.data(), workspace_.data(), in().mask, stream);
@@ -28,11 +26,8 @@ class SaleOnDevice : public MaskedDeviceMethod {
   cuda::DeviceBuffer workspace_;
 };
 
-}  // namespace
+SALEBENCH_DEVICE_SIDE(cuda::SaleSide, SaleOnDevice);
 
-BoundMethod sale_on_device(const cuda::SaleOptions& options, const std::vector<float>& log_thresholds,
-                           const cuda::DeviceInputs& in) {
-  return std::make_unique<SaleOnDevice>(options, log_thresholds, in);
-}
+}  // namespace
 
 }  // namespace salebench

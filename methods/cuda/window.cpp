@@ -1,7 +1,6 @@
 // The tiles of a token-exact window, for the methods that have nothing else.
 #include "kernels/cuda/mask_builders.h"
 #include "methods/cuda/masked_method.h"
-#include "methods/on_device.h"
 
 namespace salebench {
 namespace {
@@ -12,10 +11,8 @@ class WindowTiles : public MaskedDeviceMethod {
   void select(cuda::Stream stream) override { cuda::window_mask(in().mask, stream); }
 };
 
-}  // namespace
+SALEBENCH_DEVICE_SIDE(cuda::WindowSide, WindowTiles);
 
-BoundMethod window_on_device(const cuda::DeviceInputs& in) {
-  return std::make_unique<WindowTiles>(in);
-}
+}  // namespace
 
 }  // namespace salebench

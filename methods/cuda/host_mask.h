@@ -1,13 +1,15 @@
 // A mask that the CPU makes once, before any timing; each run of the method starts with a copy of it.
+#pragma once
+
+#include "core/method.h"
 #include "methods/cuda/masked_method.h"
-#include "methods/on_device.h"
 
 namespace salebench {
-namespace {
 
 class HostMask : public MaskedDeviceMethod {
  public:
-  HostMask(const Method& method, const cuda::DeviceInputs& inputs) : MaskedDeviceMethod(inputs) {
+  HostMask(const Method& method, const cuda::DeviceInputs& inputs)
+      : MaskedDeviceMethod(inputs), selects_(method.has_selection()) {
     BlockMask mask(in().mask.grid, in().mask.heads);
     method.select_fast(in().host, mask.view());
     made_ = cuda::DeviceVector<std::uint32_t>(mask.bits(), nullptr);
@@ -16,15 +18,11 @@ class HostMask : public MaskedDeviceMethod {
   void select(cuda::Stream stream) override {
     cuda::copy_on_device(in().mask.bits, made_.data(), made_.bytes(), stream);
   }
+  std::string selected_on() const override { return selects_ ? "cpu" : ""; }
 
  private:
+  bool selects_;
   cuda::DeviceVector<std::uint32_t> made_;
 };
-
-}  // namespace
-
-BoundMethod host_mask_on_device(const Method& method, const cuda::DeviceInputs& in) {
-  return std::make_unique<HostMask>(method, in);
-}
 
 }  // namespace salebench

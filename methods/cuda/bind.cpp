@@ -1,0 +1,51 @@
+// Methods bound to a device: their device sides where one is registered, else masks from the CPU.
+#include <map>
+#include <typeindex>
+
+#include "methods/cuda/host_mask.h"
+
+namespace salebench::cuda {
+namespace {
+
+struct Side {
+  BoundMethod (*bind)(const std::any&, const DeviceInputs&);
+  std::string (*why_not)(const std::any&);
+};
+
+std::map<std::type_index, Side>& sides() {
+  static std::map<std::type_index, Side> all;
+  return all;
+}
+
+/// Null where no file here runs it.
+const Side* side_of(const std::any& value) {
+  const auto found = sides().find(value.type());
+  return found == sides().end() ? nullptr : &found->second;
+}
+
+}  // namespace
+
+bool register_device_side(const std::type_info& type, BoundMethod (*bind)(const std::any&, const DeviceInputs&),
+                          std::string (*why_not)(const std::any&)) {
+  return sides().emplace(type, Side{bind, why_not}).second;
+}
+
+std::string why_not(const Method& method, const Shape& shape) {
+  const std::any value = method.device_side(shape);
+  if (const Side* side = side_of(value)) {
+    if (const std::string why = side->why_not(value); !why.empty()) return why;
+  } else if (!method.shared_attend()) {
+    return "its attention, as it is parametrised, has no CUDA kernel";
+  }
+  const char* why = why_unsupported(method.block());
+  return why ? why : "";
+}
+
+BoundMethod bind(const Method& method, const DeviceInputs& inputs) {
+  if (const std::string why = why_not(method, inputs.problem.shape); !why.empty()) throw Unsupported(why);
+  const std::any value = method.device_side(inputs.problem.shape);
+  if (const Side* side = side_of(value)) return side->bind(value, inputs);
+  return std::make_unique<HostMask>(method, inputs);
+}
+
+}  // namespace salebench::cuda
