@@ -163,6 +163,7 @@ class OnDevice : public Method {
 class Forgets : public OnDevice<ForgetsHalf> {
  public:
   bool exact_attend() const override { return false; }
+  bool treats_heads_alike() const override { return false; }
 };
 
 using Fault = OnDevice<FaultsOnDevice>;
