@@ -1,0 +1,87 @@
+// What the parts of salebench_cuda_bench share: random problems in device memory, and medians of timed steps.
+#pragma once
+
+#include <cmath>
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/device_timer.h"
+
+namespace salebench::cuda {
+
+/// How bench_dense_kernels() measures.
+struct DenseBench {
+  int head_dim = 128;
+  int pause_ms = 0;             ///< idle before each run: the chip's clock recovers from what ran before
+  std::set<std::string> names;  ///< which kernels; all if empty
+};
+
+/// The dense kernels that are built in and can run, side by side: milliseconds, TFLOP/s and spread.
+void bench_dense_kernels(int length, const DenseBench& how);
+
+/// Fills with bfloat16 values of mean 0 and variance 1, near enough to normal.
+void fill_normal(void* values, std::size_t count, std::uint64_t seed);
+
+/// Random tiles with the given probability, and those on the diagonal.
+void random_tiles(MaskView mask, double density);
+
+/// One problem in device memory and room for its results: bf16, 32 query and 8 KV heads, causal.
+class Case {
+ public:
+  explicit Case(int length, int head_dim = 128)
+      : dense_flops(4.0 * head_dim * kQueryHeads * (0.5 * length * (length + 1.0))),
+        queries_(std::size_t(kQueryHeads) * length * head_dim),
+        keys_(std::size_t(kKvHeads) * length * head_dim),
+        values_(2 * (queries_ + 2 * keys_)),
+        output_(queries_),
+        lse_(std::size_t(kQueryHeads) * length) {
+    fill_normal(values_.data(), values_.bytes() / 2, 1);
+    char* const q = static_cast<char*>(values_.data());
+    p.shape = {kQueryHeads, kKvHeads, length, length, head_dim};
+    p.scale = 1 / std::sqrt(float(head_dim));
+    p.q = q, p.k = q + 2 * queries_, p.v = q + 2 * (queries_ + keys_);
+    out = {output_.data(), lse_.data()};
+  }
+
+  DeviceProblem p;
+  DeviceAttention out;  ///< room for float32
+  double dense_flops;
+
+ private:
+  static constexpr int kQueryHeads = 32, kKvHeads = 8;
+  std::size_t queries_, keys_;
+  DeviceBuffer values_;  // Q, K and V
+  DeviceVector<float> output_, lse_;
+};
+
+/// A mask of a case in device memory.
+class CaseMask {
+ public:
+  CaseMask(const Case& c, BlockSize block)
+      : grid_{block, c.p.shape.q_len, c.p.shape.kv_len, true, std::nullopt},
+        heads_(c.p.shape.q_heads),
+        bits_(std::size_t(heads_) * grid_.q_blocks() * grid_.words()) {}
+  MaskView view() const { return {grid_, heads_, bits_.data()}; }
+
+ private:
+  BlockGrid grid_;
+  int heads_;
+  DeviceVector<std::uint32_t> bits_;
+};
+
+/// Seconds of consecutive steps, as cells are timed: medians over samples with a cold L2.
+class StepTimer {
+ public:
+  /// `written`: L2 is full of changed lines before each sample, instead of cold.
+  explicit StepTimer(bool written);
+  std::vector<double> median(const std::vector<std::function<void()>>& steps);
+
+ private:
+  DeviceBuffer written_;  // of more bytes than any L2 here; empty for a cold one
+};
+
+}  // namespace salebench::cuda
