@@ -25,4 +25,7 @@ struct NoDevice : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// How the program ends after an error that nothing caught.
+ExitCode exit_code_of(const std::exception& error);
+
 }  // namespace salebench
