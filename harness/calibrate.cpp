@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <omp.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -11,9 +10,9 @@
 
 #include "core/atomic_file.h"
 #include "harness/calibrate_output.h"
-#include "harness/progress.h"
 #include "harness/provenance.h"
-#include "harness/worker.h"
+#include "harness/support/interrupts.h"
+#include "harness/support/status_line.h"
 
 namespace salebench {
 namespace {
@@ -114,34 +113,21 @@ std::vector<GroupPlan> plan_groups(const CalibrateConfig& config, const std::vec
   return groups;
 }
 
-/// What the calibration says on stderr: a line that is rewritten on a terminal, elsewhere one for each setting and
-/// group.
+/// What the calibration says on stderr, one line for each setting and group.
 class CalibrationProgress {
  public:
-  CalibrationProgress(int total, bool quiet) : total_(total), quiet_(quiet), terminal_(::isatty(STDERR_FILENO)) {}
+  CalibrationProgress(int total, bool quiet) : total_(total), line_(quiet) {}
 
-  void note(const std::string& text) const { line(text, false); }
+  void note(const std::string& text) const { line_.show(text); }
   void finished(const std::string& text) {
     ++done_;
-    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    line(fmt::format("[{:>3}/{}] {}{}", done_, total_, text,
-                     done_ < total_ ? " | eta " + duration_text(elapsed / done_ * (total_ - done_)) : ""),
-         true);
+    line_.keep(fmt::format("[{:>3}/{}] {}{}", done_, total_, text, line_.eta(done_, total_)));
   }
-  void end() const {
-    if (terminal_ && !quiet_) fmt::print(stderr, "\r\033[K");
-  }
+  void end() const { line_.wipe(); }
 
  private:
-  void line(const std::string& text, bool lasting) const {
-    if (quiet_ || (!terminal_ && !lasting)) return;
-    fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", text, terminal_ ? "" : "\n");
-    std::fflush(stderr);
-  }
-
   int total_, done_ = 0;
-  bool quiet_, terminal_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  StatusLine line_;
 };
 
 CalibrationGroup load_group(const GroupPlan& plan, const TruthCache& cache, const CalibrationProgress& progress) {

@@ -4,7 +4,7 @@
 
 #include "core/stats.h"
 #include "harness/calibrated_knob.h"
-#include "harness/worker.h"
+#include "harness/support/interrupts.h"
 
 namespace salebench {
 namespace {

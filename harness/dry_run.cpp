@@ -7,7 +7,7 @@
 #include <chrono>
 
 #include "harness/backends.h"
-#include "harness/progress.h"
+#include "harness/support/status_line.h"
 #include "kernels/cpu/attention.h"
 
 namespace salebench {

@@ -10,7 +10,7 @@
 
 #include "core/hdf5.h"
 #include "core/json_text.h"
-#include "harness/run_folder.h"
+#include "harness/run_state.h"
 #include "harness/text_table.h"
 #include "results/places.h"
 
@@ -176,7 +176,8 @@ std::vector<CellRecord> load_records(const std::string& path) {
     throw UsageError(error.what());
   }
   const RunFolder folder(path);
-  return folder.records(folder.plan());
+  const Plan plan = folder.plan();
+  return RunState(folder, plan).records(plan);
 }
 
 std::string format_report(const std::vector<CellRecord>& records, const std::string& format, double at_recall) {

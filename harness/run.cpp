@@ -19,7 +19,8 @@
 #include "harness/machine_load.h"
 #include "harness/progress.h"
 #include "harness/provenance.h"
-#include "harness/run_folder.h"
+#include "harness/run_state.h"
+#include "harness/support/interrupts.h"
 #include "harness/worker.h"
 #include "kernels/cpu/simd.h"
 #include "results/places.h"
@@ -31,22 +32,19 @@ namespace {
 constexpr int kCellWritten = 0;
 constexpr int kCellNotWritten = kCannotWrite;
 
-/// The cells that are still to be run, given what is in the folder.
-std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunFolder& folder, const RunOptions& options) {
+/// The cells that are still to be run.
+std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunState& state, const RunOptions& options) {
   std::vector<const PlannedCell*> todo;
-  const auto done = options.force ? std::map<std::string, CellRecord>() : folder.finished(plan);
   std::set<std::string> stale, elsewhere;
   const NameFilter only = cell_filter(plan, options.only);
   for (const PlannedCell& cell : plan.cells) {
     if (!matches(cell, only)) continue;
-    const auto found = done.find(cell.id);
-    const bool keep = found != done.end() &&
-                      (!options.retry_failed || found->second.status == "ok" || found->second.status == "unsupported");
-    if (!keep) {
+    const CellRecord* const found = options.force ? nullptr : state.find(cell.id);
+    if (!found || (options.retry_failed && found->status != "ok" && found->status != "unsupported")) {
       todo.push_back(&cell);
       continue;
     }
-    const CellRecord& r = found->second;
+    const CellRecord& r = *found;
     if (r.git_sha != git_revision()) stale.insert(fmt::format("{} ({})", cell.id, r.git_sha));
     if (r.host != cpu_model() || r.simd != cpu::simd_name())
       elsewhere.insert(fmt::format("{} ({}, {})", cell.id, r.host.empty() ? "unknown CPU" : r.host, r.simd));
@@ -96,12 +94,11 @@ RunAttributes attributes_of(const RunFolder& folder, const RunOptions& options) 
   return now;
 }
 
-/// Leaves the cells that --only names, and those that the folder already has results of. False if it names none.
-bool keep_only(Plan& plan, const RunFolder& folder, const std::string& name, bool dry_run) {
+/// Leaves the cells that --only names, and those that have results already. False if it names none.
+bool keep_only(Plan& plan, const RunState& state, const std::string& name) {
   const NameFilter only = cell_filter(plan, name);
-  const auto done = dry_run ? std::map<std::string, CellRecord>() : folder.finished(plan);
   if (std::ranges::none_of(plan.cells, [&](const PlannedCell& cell) { return matches(cell, only); })) return false;
-  std::erase_if(plan.cells, [&](const PlannedCell& cell) { return !matches(cell, only) && !done.contains(cell.id); });
+  std::erase_if(plan.cells, [&](const PlannedCell& cell) { return !matches(cell, only) && !state.has(cell.id); });
   return true;
 }
 
@@ -139,8 +136,8 @@ CellResult failed_cell(const Plan& plan, const PlannedCell& cell, Status status,
   return result;
 }
 
-/// Runs one cell in a worker and returns its record, or nothing if interrupted. Throws WriteError.
-std::optional<CellRecord> run_in_worker(const Plan& plan, const PlannedCell& cell, const RunFolder& folder) {
+/// Runs one cell in a worker and returns its result, or nothing if interrupted. Throws WriteError.
+std::optional<CellResult> run_in_worker(const Plan& plan, const PlannedCell& cell, const RunFolder& folder) {
   const std::string log = folder.log_path(cell.id);
   const LoadWatch watch;
   const WorkerEnd end = run_worker({"cell", folder.path(), cell.id}, log, plan.sweep.cell_timeout);
@@ -182,17 +179,19 @@ std::optional<CellRecord> run_in_worker(const Plan& plan, const PlannedCell& cel
       break;
   }
   write_cell(folder.cell_path(cell.id), failed);
-  return failed.cell;
+  return failed;
 }
 
-std::optional<CellRecord> run_one(const Plan& plan, const PlannedCell& cell, const RunFolder& folder, bool in_process,
+std::optional<CellResult> run_one(const Plan& plan, const PlannedCell& cell, const RunFolder& folder, bool in_process,
                                   const TruthCache& cache) {
   // What a run is about to measure must not be mistaken for what an earlier one left.
   std::filesystem::remove(folder.cell_path(cell.id));
   if (!in_process && cell.unsupported.empty()) return run_in_worker(plan, cell, folder);
-  const CellResult result = run_cell(plan, cell, cache);
+  CellResult result = run_cell(plan, cell, cache);
   write_cell(folder.cell_path(cell.id), result);
-  return result.cell;
+  result.has_stored_mask = result.mask.has_value();
+  result.mask.reset();
+  return result;
 }
 
 void print_failures(const std::vector<CellRecord>& records, const RunFolder& folder) {
@@ -222,22 +221,25 @@ void warn_of_load(const SweepConfig& sweep, const std::vector<const PlannedCell*
     spdlog::warn("{}: times will not be usable", load_text(others));
 }
 
-ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunOptions& options) {
+ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunAttributes& attributes, RunState state,
+                   const RunOptions& options) {
   const TruthCache cache(TruthCache::default_folder());
-  const auto todo = cells_to_run(plan, folder, options);
+  const auto todo = cells_to_run(plan, state, options);
   warn_of_load(plan.sweep, todo);
   Progress progress(int(todo.size()), options.quiet);
   prepare_truths(plan, todo, cache, progress);
   for (const PlannedCell* cell : todo) {
     if (interrupted) break;
     progress.starting(*cell);
-    const auto record = run_one(plan, *cell, folder, options.in_process, cache);
-    if (!record) break;
-    progress.finished(*cell, *record);
+    state.forget(cell->id);
+    auto result = run_one(plan, *cell, folder, options.in_process, cache);
+    if (!result) break;
+    progress.finished(*cell, result->cell);
+    state.add(std::move(*result));
   }
   progress.end();
-  folder.collect();
-  const auto records = folder.records(plan);
+  state.collect(folder, plan, attributes);
+  const auto records = state.records(plan);
   print_failures(records, folder);
   if (interrupted) {
     fmt::print(stderr, "interrupted; what is finished is kept, --resume goes on\n");
@@ -267,7 +269,8 @@ ExitCode run_sweep(const RunOptions& options) {
         folder.path()));
   if (!options.dry_run) require_devices(sweep);
   Plan plan = make_plan(std::move(sweep), options.quick);
-  if (!keep_only(plan, folder, options.only, options.dry_run)) {
+  RunState state = options.dry_run ? RunState() : RunState(folder, plan);
+  if (!keep_only(plan, state, options.only)) {
     fmt::print(stderr, "no cell matches --only '{}'; --dry-run lists them\n", options.only);
     return kNothingMeasured;
   }
@@ -281,7 +284,7 @@ ExitCode run_sweep(const RunOptions& options) {
   folder.open_for_writing();
   if (!options.force) warn_of_dropped(plan, folder);
   folder.write_plan(plan, attributes);
-  return run_cells(plan, folder, options);
+  return run_cells(plan, folder, attributes, std::move(state), options);
 }
 
 ExitCode run_worker_cell(const std::string& path, const std::string& id) {

@@ -13,10 +13,7 @@
 #include <iterator>
 
 #include "core/atomic_file.h"
-#include "core/hdf5.h"
 #include "core/json_text.h"
-#include "core/status.h"
-#include "harness/cell.h"
 
 namespace salebench {
 namespace {
@@ -80,45 +77,6 @@ std::vector<std::string> RunFolder::finished_ids() const {
     if (entry.path().extension() == ".h5") ids.push_back(entry.path().stem());
   std::ranges::sort(ids);
   return ids;
-}
-
-std::map<std::string, CellRecord> RunFolder::finished(const Plan& plan) const {
-  std::map<std::string, CellRecord> records;
-  for (const PlannedCell& cell : plan.cells) {
-    std::error_code unknown;
-    if (!std::filesystem::exists(cell_path(cell.id), unknown)) continue;
-    try {
-      records[cell.id] = read_cell(cell_path(cell.id));
-    } catch (const h5::Error&) {
-      // Damaged from outside: cells are written whole. It is run again.
-    }
-  }
-  return records;
-}
-
-std::vector<CellRecord> RunFolder::records(const Plan& plan) const {
-  const auto done = finished(plan);
-  std::vector<CellRecord> records;
-  for (const PlannedCell& cell : plan.cells) {
-    if (const auto found = done.find(cell.id); found != done.end()) {
-      records.push_back(found->second);
-      records.back().dataset = cell.dataset;  // which may have moved since: the id is of its values
-    } else {
-      records.push_back(planned_record(plan, cell));
-      records.back().status = status_name(Status::interrupted);
-      records.back().reason = "not run yet; --resume runs it";
-    }
-    records.back().cell = std::int64_t(records.size()) - 1;
-  }
-  return records;
-}
-
-void RunFolder::collect() const {
-  const Plan stored = plan();
-  RunAttributes all = attributes();
-  all["run"] = stored.sweep.run;
-  all["config_yaml"] = stored.sweep.text;
-  write_run(run_path(), all, stored.problems(), records(stored), cells_folder());
 }
 
 }  // namespace salebench

@@ -35,12 +35,6 @@ class RunFolder {
 
   /// The ids of all cells that have a file, sorted, whatever the plan holds.
   std::vector<std::string> finished_ids() const;
-  /// The records of finished cells by id; a file that can't be read counts as unfinished.
-  std::map<std::string, CellRecord> finished(const Plan& plan) const;
-  /// The records of all planned cells, in order; those without a file are `interrupted`.
-  std::vector<CellRecord> records(const Plan& plan) const;
-  /// Writes run.h5 from plan and cells.
-  void collect() const;
 
  private:
   std::string path_;

@@ -17,18 +17,13 @@
 #include <thread>
 
 #include "core/atomic_file.h"
+#include "harness/support/interrupts.h"
 
 namespace salebench {
-
-std::atomic<bool> interrupted = false;
 
 namespace {
 
 constexpr auto kPollInterval = std::chrono::milliseconds(5);
-
-extern "C" void on_interrupt(int) {
-  interrupted = true;
-}
 
 /// In the child: never returns.
 [[noreturn]] void become_worker(std::vector<char*>& argv, int log, pid_t parent) {
@@ -42,13 +37,6 @@ extern "C" void on_interrupt(int) {
 }
 
 }  // namespace
-
-void catch_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = on_interrupt;
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
-}
 
 WorkerEnd run_worker(const std::vector<std::string>& arguments, const std::string& log_path, double timeout) {
   std::vector<std::string> words = {"salebench"};

@@ -1,15 +1,10 @@
 // Starting a cell in a process of its own, so that a crash, a hang or a kill costs one cell.
 #pragma once
 
-#include <atomic>
 #include <string>
 #include <vector>
 
 namespace salebench {
-
-/// Set by SIGINT and SIGTERM once catch_interrupts() was called.
-extern std::atomic<bool> interrupted;
-void catch_interrupts();
 
 struct WorkerEnd {
   enum class How { exited, signalled, timed_out, interrupted } how = How::exited;

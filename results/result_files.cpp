@@ -1,10 +1,6 @@
 #include "results/result_files.h"
 
-#include <algorithm>
-#include <filesystem>
-
 #include "core/hdf5.h"
-#include "core/status.h"
 #include "results/table_io.h"
 
 namespace salebench {
@@ -29,10 +25,10 @@ void write_mask(const h5::Group& masks, const std::string& id, ConstMaskView mas
 }
 
 template <class Record>
-void append(std::vector<Record> more, std::int64_t cell, std::vector<Record>& all) {
-  for (Record& record : more) {
-    record.cell = cell;
-    all.push_back(std::move(record));
+void append(const std::vector<Record>& more, std::int64_t cell, std::vector<Record>& all) {
+  for (const Record& record : more) {
+    all.push_back(record);
+    all.back().cell = cell;
   }
 }
 
@@ -50,32 +46,39 @@ void write_cell(const std::string& path, const CellResult& result) {
   file.save(path);
 }
 
-CellRecord read_cell(const std::string& path) {
+CellResult read_cell(const std::string& path) {
   const h5::File file = h5::File::open(path);
-  return read_table<CellRecord>(file.root(), "cells").at(0);
+  const h5::Group& root = file.root();
+  CellResult result;
+  result.cell = read_table<CellRecord>(root, "cells").at(0);
+  if (root.has("heads")) result.heads = read_table<HeadRecord>(root, "heads");
+  if (root.has("samples")) result.samples = read_table<SampleRecord>(root, "samples");
+  result.has_stored_mask = root.has("masks");
+  return result;
 }
 
 void write_run(const std::string& path, const RunAttributes& attributes, const std::vector<ProblemRecord>& problems,
-               std::vector<CellRecord> cells, const std::string& cells_folder) {
+               const std::vector<CellResult>& results, const std::string& cells_folder) {
   const h5::File file = h5::File::create();
   const h5::Group& root = file.root();
   root.set_attribute("format", kRunFormat);
   root.set_attribute("format_version", std::int64_t(kFormatVersion));
   for (const auto& [name, value] : attributes) root.set_attribute(name, value);
+  std::vector<CellRecord> cells;
   std::vector<HeadRecord> heads;
   std::vector<SampleRecord> samples;
   std::optional<h5::Group> masks;
-  for (std::size_t i = 0; i < cells.size(); ++i) {
-    cells[i].cell = std::int64_t(i);
-    const std::string cell_path = cells_folder + "/" + cells[i].id + ".h5";
-    if (cells[i].status == status_name(Status::interrupted) || !std::filesystem::exists(cell_path)) continue;
-    const h5::File cell_file = h5::File::open(cell_path);
-    const h5::Group& from = cell_file.root();
-    append(read_table<HeadRecord>(from, "heads"), cells[i].cell, heads);
-    append(read_table<SampleRecord>(from, "samples"), cells[i].cell, samples);
-    if (!from.has("masks")) continue;
+  for (const CellResult& result : results) {
+    const auto number = std::int64_t(cells.size());
+    cells.push_back(result.cell);
+    cells.back().cell = number;
+    append(result.heads, number, heads);
+    append(result.samples, number, samples);
+    if (!result.has_stored_mask) continue;
     if (!masks) masks.emplace(root.create_group("masks"));
-    masks->copy_from(from.open_group("masks"), cells[i].id, cells[i].id);
+    const std::string& id = result.cell.id;
+    const h5::File cell_file = h5::File::open(cells_folder + "/" + id + ".h5");
+    masks->copy_from(cell_file.root().open_group("masks"), id, id);
   }
   write_table(root, "cells", cells);
   write_table(root, "heads", heads);

@@ -16,22 +16,23 @@ struct CellResult {
   CellRecord cell;
   std::vector<HeadRecord> heads;
   std::vector<SampleRecord> samples;
-  std::optional<BlockMask> mask;  ///< stored where the config says save: [masks]
+  std::optional<BlockMask> mask;  ///< to be stored, where the config says save: [masks]
+  bool has_stored_mask = false;   ///< whether the file that this was read from has one, which stays there
 };
 
 /// Writes a cell's file atomically. Throws WriteError.
 void write_cell(const std::string& path, const CellResult& result);
 
-/// The record of a cell's file. Throws h5::Error for a damaged file.
-CellRecord read_cell(const std::string& path);
+/// What a cell's file holds, but for the mask. Throws h5::Error for a damaged file.
+CellResult read_cell(const std::string& path);
 
 /// Text attributes of run.h5: run, created_utc, argv, config_yaml, note, provenance (JSON).
 using RunAttributes = std::map<std::string, std::string>;
 
-/// Writes run.h5 from the problems and the cell records in order; a finished cell brings the tables and mask of its
-/// file in `cells_folder` along, an interrupted one stands alone. Throws WriteError.
+/// Writes run.h5 from the problems and the results of cells in order, with stored masks from the files in
+/// `cells_folder`. Throws WriteError.
 void write_run(const std::string& path, const RunAttributes& attributes, const std::vector<ProblemRecord>& problems,
-               std::vector<CellRecord> cells, const std::string& cells_folder);
+               const std::vector<CellResult>& results, const std::string& cells_folder);
 
 /// The cells of a run.h5. Throws h5::Error.
 std::vector<CellRecord> read_run(const std::string& path);

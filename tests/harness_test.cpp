@@ -13,6 +13,7 @@
 #include "harness/plan.h"
 #include "harness/progress.h"
 #include "harness/report.h"
+#include "harness/support/interrupts.h"
 #include "harness/worker.h"
 #include "tests/columns.h"
 

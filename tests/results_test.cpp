@@ -44,7 +44,7 @@ TEST_F(Results, EachColumnOfACellComesBackFromItsFile) {
     written.cell = with_changed(changed, written.cell);
     ASSERT_NE(text_of(changed, written.cell), text_of(changed, example("x").cell)) << changed.name;
     write_cell(folder_ / "cells/x.h5", written);
-    const CellRecord read = read_cell(folder_ / "cells/x.h5");
+    const CellRecord read = read_cell(folder_ / "cells/x.h5").cell;
     for (const auto& column : columns<CellRecord>())
       EXPECT_EQ(text_of(column, read), text_of(column, written.cell))
           << column.name << ", with a changed " << changed.name;
@@ -86,12 +86,12 @@ TEST_F(Results, EachColumnOfAProblemComesBackFromItsRun) {
 TEST_F(Results, RunsCollectCellsInPlanOrder) {
   write_cell(folder_ / "cells/x.h5", example("x"));
   write_cell(folder_ / "cells/y.h5", example("y"));
-  CellRecord missing;
-  missing.id = "z", missing.status = "interrupted";
+  CellResult missing;
+  missing.cell.id = "z", missing.cell.status = "interrupted";
   ProblemRecord problem{"a.h5", {}};
   problem.info.sliding_window = 512;
-  write_run(folder_ / "run.h5", {{"note", "hello"}}, {problem}, {example("y").cell, missing, example("x").cell},
-            folder_ / "cells");
+  write_run(folder_ / "run.h5", {{"note", "hello"}}, {problem},
+            {read_cell(folder_ / "cells/y.h5"), missing, read_cell(folder_ / "cells/x.h5")}, folder_ / "cells");
   const auto cells = read_run(folder_ / "run.h5");
   ASSERT_EQ(cells.size(), 3u);
   EXPECT_EQ(cells[1].id, "z");
@@ -119,7 +119,7 @@ TEST_F(Results, AnAbsentColumnKeepsItsDefault) {
       if (name != "recall_mean") cells.copy_from(file.root().open_group("cells"), name, name);
   }
   old.save(folder_ / "old.h5");
-  const CellRecord read = read_cell(folder_ / "old.h5");
+  const CellRecord read = read_cell(folder_ / "old.h5").cell;
   EXPECT_EQ(read.method, "sale");
   EXPECT_TRUE(read.recall_mean != read.recall_mean);
 }

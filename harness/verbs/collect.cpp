@@ -1,4 +1,4 @@
-#include "harness/run_folder.h"
+#include "harness/run_state.h"
 #include "harness/verbs/verb.h"
 
 namespace salebench {
@@ -13,7 +13,8 @@ class Collect : public Verb {
   ExitCode run(const std::string&) override {
     const RunFolder folder(path_);
     if (!folder.exists()) throw UsageError(path_ + " does not exist");
-    folder.collect();
+    const Plan plan = folder.plan();
+    RunState(folder, plan).collect(folder, plan, folder.attributes());
     return kAllDone;
   }
 

@@ -4,8 +4,8 @@
 #include <spdlog/spdlog.h>
 
 #include "core/hdf5.h"
+#include "harness/support/interrupts.h"
 #include "harness/verbs/verb.h"
-#include "harness/worker.h"
 
 namespace salebench {
 namespace {

@@ -1,14 +1,12 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 
 #include "datasets/synthetic.h"
-#include "harness/progress.h"
+#include "harness/support/interrupts.h"
+#include "harness/support/status_line.h"
 #include "harness/verbs/verb.h"
-#include "harness/worker.h"
 
 namespace salebench {
 namespace {
@@ -42,29 +40,6 @@ std::string describe(const std::string& strength) {
   if (strength == "needle") return "a few keys that a later question asks for";
   return "standard deviation of the unstructured logits";
 }
-
-/// One line that is rewritten on a terminal; elsewhere nothing until the end. Stops when the user asks for it.
-class SynthProgress {
- public:
-  explicit SynthProgress(bool quiet) : quiet_(quiet), terminal_(::isatty(STDERR_FILENO)) {}
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-
-  bool operator()(double share) const {
-    if (terminal_ && !quiet_) {
-      const double left = seconds() * (1 - share) / share;
-      fmt::print(stderr, "\r\033[K{:.0f}% | eta {}", 100 * share, duration_text(left));
-      std::fflush(stderr);
-    }
-    return !interrupted;
-  }
-  void end() const {
-    if (terminal_ && !quiet_) fmt::print(stderr, "\r\033[K");
-  }
-
- private:
-  bool quiet_, terminal_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 class Synth : public Verb {
  public:
@@ -107,19 +82,22 @@ class Synth : public Verb {
       throw UsageError(fmt::format("{} exists; --force overwrites it", out_));
     options_.check();
     catch_interrupts();
-    const SynthProgress progress(quiet_);
+    const StatusLine line(quiet_);
     try {
-      write_synthetic(options_, out_, progress);
+      write_synthetic(options_, out_, [&](double share) {
+        line.show(fmt::format("{:.0f}%{}", 100 * share, line.eta(share, 1)));
+        return !interrupted;
+      });
     } catch (const Stopped&) {
-      progress.end();
+      line.wipe();
       fmt::print(stderr, "salebench: interrupted; {} was not written\n", out_);
       return kInterrupted;
     }
-    progress.end();
+    line.wipe();
     const double size = double(std::filesystem::file_size(out_)) / (1 << 20);
     if (!quiet_)
       fmt::print(stderr, "{}: {} problems, {:.1f} MiB, {}\n", out_, options_.problems, size,
-                 duration_text(progress.seconds()));
+                 duration_text(line.seconds()));
     return kAllDone;
   }
 
