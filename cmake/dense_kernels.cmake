@@ -1,4 +1,4 @@
-# Dense kernels of others to compare with, each built in where its headers are found. kernels/cuda/dense_kernels.h
+# Dense kernels of others to compare with, each built in where its headers are found. kernels/cuda/dense/dense_kernels.h
 # tells what they are for, docs/cuda_kernels.md how to get them.
 set(SALEBENCH_CUDNN_FRONTEND_DIR ${PROJECT_SOURCE_DIR}/.deps/cudnn_frontend CACHE PATH
   "cudnn-frontend: the folder with include/cudnn_frontend.h")
@@ -21,8 +21,8 @@ function(salebench_add_cudnn target)
     return()
   endif()
   message(STATUS "Dense kernel cudnn: ${SALEBENCH_CUDNN_FRONTEND_DIR}")
-  target_sources(${target} PRIVATE cuda/dense_cudnn.cpp)
-  set_source_files_properties(cuda/dense_cudnn.cpp PROPERTIES COMPILE_OPTIONS
+  target_sources(${target} PRIVATE cuda/dense/dense_cudnn.cpp)
+  set_source_files_properties(cuda/dense/dense_cudnn.cpp PROPERTIES COMPILE_OPTIONS
     "-isystem;${SALEBENCH_CUDNN_FRONTEND_DIR}/include;-isystem;${SALEBENCH_CUDNN_INCLUDE_DIR}")
   target_link_libraries(${target} PRIVATE ${CMAKE_DL_LIBS})
   target_compile_definitions(${target} PRIVATE SALEBENCH_HAS_CUDNN)
@@ -33,7 +33,7 @@ function(salebench_instances sources prefix)
   foreach(TYPE IN LISTS ARGN)
     foreach(HEAD_DIM 64 128)
       set(file ${CMAKE_CURRENT_BINARY_DIR}/${prefix}_${TYPE}_${HEAD_DIM}.cu)
-      configure_file(cuda/${prefix}_instance.cu.in ${file} @ONLY)
+      configure_file(cuda/dense/${prefix}_instance.cu.in ${file} @ONLY)
       list(APPEND files ${file})
     endforeach()
   endforeach()
@@ -60,7 +60,7 @@ function(salebench_add_flashinfer target)
     file(STRINGS ${dir}/VERSION version LIMIT_COUNT 1)
   endif()
   salebench_instances(instances dense_flashinfer __half __nv_bfloat16)
-  salebench_hopper_library(salebench_flashinfer OBJECT cuda/dense_flashinfer.cu ${instances})
+  salebench_hopper_library(salebench_flashinfer OBJECT cuda/dense/dense_flashinfer.cu ${instances})
   # Its CCCL must be found before that of the CUDA toolkit.
   target_include_directories(salebench_flashinfer SYSTEM PRIVATE ${dir}/cccl/libcudacxx/include ${dir}/cccl/cub
     ${dir}/cccl/thrust ${dir}/include ${dir}/cutlass/include ${dir}/cutlass/tools/util/include)
@@ -94,8 +94,8 @@ function(salebench_add_fa3 target)
   set_target_properties(salebench_fa3 PROPERTIES CXX_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
   target_link_options(salebench_fa3 PRIVATE LINKER:--exclude-libs,ALL)
-  target_sources(${target} PRIVATE cuda/dense_fa3.cpp)
-  set_source_files_properties(cuda/dense_fa3.cpp PROPERTIES COMPILE_DEFINITIONS SALEBENCH_FA3_VERSION="${version}")
+  target_sources(${target} PRIVATE cuda/dense/dense_fa3.cpp)
+  set_source_files_properties(cuda/dense/dense_fa3.cpp PROPERTIES COMPILE_DEFINITIONS SALEBENCH_FA3_VERSION="${version}")
   target_link_libraries(${target} PRIVATE salebench_fa3)
   target_compile_definitions(${target} PRIVATE SALEBENCH_HAS_FA3)
 endfunction()

@@ -10,7 +10,7 @@
 #include "core/json_text.h"
 #include "core/nearest.h"
 #include "datasets/attributes.h"
-#include "datasets/tensor_values.h"
+#include "datasets/files/tensor_values.h"
 
 namespace salebench {
 namespace {

@@ -2,19 +2,14 @@
 #pragma once
 
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "core/data_error.h"
 #include "core/hdf5.h"
 #include "core/problem.h"
 
 namespace salebench {
-
-/// Input data is missing, damaged or makes no sense; the message names the file, the problem and the cure.
-struct DataError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 /// Which part of a problem a cell works on.
 struct ProblemView {

@@ -8,7 +8,7 @@
 #include "core/hdf5.h"
 #include "core/nearest.h"
 #include "datasets/dataset.h"
-#include "datasets/tensor_file.h"
+#include "datasets/files/tensor_file.h"
 
 namespace salebench {
 namespace {

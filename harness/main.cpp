@@ -7,7 +7,7 @@
 #include <cstdlib>
 
 #include "core/nearest.h"
-#include "harness/machine_load.h"
+#include "harness/support/machine_load.h"
 #include "harness/verbs/verb.h"
 #include "kernels/cpu/simd.h"
 

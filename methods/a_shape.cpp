@@ -3,8 +3,8 @@
 // sizes of MInference's configurations. The window counts the token itself, as their kernel does (their search code
 // does not).
 #include "core/registry.h"
-#include "kernels/cuda/mask_builders.h"
-#include "methods/window_tiles.h"
+#include "kernels/cuda/select/mask_builders.h"
+#include "methods/shared/window_tiles.h"
 
 namespace salebench {
 

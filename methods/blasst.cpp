@@ -15,7 +15,7 @@
 
 #include "core/registry.h"
 #include "kernels/cpu/skip_attention.h"
-#include "methods/budget.h"
+#include "methods/shared/budget.h"
 
 namespace salebench {
 

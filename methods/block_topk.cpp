@@ -6,9 +6,9 @@
 // Deviation from MInference's block-sparse pattern: the budget is a share of causal tiles, not of the whole row width.
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
-#include "kernels/cuda/mask_builders.h"
-#include "methods/budget.h"
-#include "methods/pooled_map.h"
+#include "kernels/cuda/select/mask_builders.h"
+#include "methods/shared/budget.h"
+#include "methods/shared/pooled_map.h"
 
 namespace salebench {
 

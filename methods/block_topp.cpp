@@ -6,8 +6,8 @@
 
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
-#include "methods/budget.h"
-#include "methods/pooled_map.h"
+#include "methods/shared/budget.h"
+#include "methods/shared/pooled_map.h"
 
 namespace salebench {
 

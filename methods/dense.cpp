@@ -2,9 +2,9 @@
 // `attend: sage`, the reference for the error of 8-bit attention without any sparsity.
 #include "core/registry.h"
 #include "kernels/cpu/attention.h"
-#include "kernels/cuda/dense_kernels.h"
-#include "methods/budget.h"
-#include "methods/sage_attend.h"
+#include "kernels/cuda/dense/dense_kernels.h"
+#include "methods/shared/budget.h"
+#include "methods/shared/sage_attend.h"
 
 namespace salebench {
 

@@ -12,7 +12,7 @@
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
 #include "kernels/cpu/row_scores.h"
-#include "methods/budget.h"
+#include "methods/shared/budget.h"
 
 namespace salebench {
 

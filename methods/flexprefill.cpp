@@ -15,8 +15,8 @@
 
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
-#include "methods/budget.h"
-#include "methods/last_queries.h"
+#include "methods/shared/budget.h"
+#include "methods/shared/last_queries.h"
 
 namespace salebench {
 namespace {

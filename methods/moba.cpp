@@ -7,7 +7,7 @@
 // in float32; of equal gates the lower block wins.
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
-#include "methods/budget.h"
+#include "methods/shared/budget.h"
 
 namespace salebench {
 

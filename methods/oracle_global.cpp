@@ -9,7 +9,7 @@
 
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
-#include "methods/true_attention.h"
+#include "methods/shared/true_attention.h"
 
 namespace salebench {
 

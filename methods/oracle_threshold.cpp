@@ -3,7 +3,7 @@
 // the rules that keep a tile for a single large logit (SALE, BLASST) try to find. Its time means nothing. Where nothing
 // reaches the threshold for the first rows of a block, their heaviest tile is kept, so that no row is empty.
 #include "core/registry.h"
-#include "methods/true_attention.h"
+#include "methods/shared/true_attention.h"
 
 namespace salebench {
 

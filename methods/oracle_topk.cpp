@@ -1,9 +1,9 @@
 // Oracle top-k: the tiles with the most true attention mass, per query block, up to a budget. It reads the exact
 // attention map first, so it bounds what a selection of this tile size and budget can reach; its time means nothing.
 #include "core/registry.h"
-#include "kernels/cuda/mask_builders.h"
-#include "methods/budget.h"
-#include "methods/true_attention.h"
+#include "kernels/cuda/select/mask_builders.h"
+#include "methods/shared/budget.h"
+#include "methods/shared/true_attention.h"
 
 namespace salebench {
 

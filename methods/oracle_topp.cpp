@@ -4,8 +4,8 @@
 #include <numeric>
 
 #include "core/registry.h"
-#include "methods/budget.h"
-#include "methods/true_attention.h"
+#include "methods/shared/budget.h"
+#include "methods/shared/true_attention.h"
 
 namespace salebench {
 

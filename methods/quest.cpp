@@ -10,7 +10,7 @@
 #include "core/registry.h"
 #include "kernels/cpu/packed.h"
 #include "kernels/cpu/row_max.h"
-#include "methods/budget.h"
+#include "methods/shared/budget.h"
 
 namespace salebench {
 namespace {

@@ -1,9 +1,9 @@
 // Random tiles, the control: what a density gives without any knowledge of the problem. A tile's priority is a hash of
 // (seed, query block, key block); each query block keeps its diagonal, then its highest priorities up to a share of its
 // causal tiles. All heads share the priorities, and a larger density keeps a superset.
-#include "datasets/random.h"
+#include "datasets/synthetic/random.h"
 #include "core/registry.h"
-#include "methods/budget.h"
+#include "methods/shared/budget.h"
 
 namespace salebench {
 

@@ -18,7 +18,7 @@
 #include "kernels/cpu/pooling.h"
 #include "kernels/cpu/sale_quantize.h"
 #include "kernels/cpu/skip_attention.h"
-#include "methods/budget.h"
+#include "methods/shared/budget.h"
 
 namespace salebench {
 namespace {

@@ -2,8 +2,8 @@
 // token-exact. Key j of the query at position i is kept iff j < sink or i - j < local.
 // Defaults: two tiles of sink tokens and 1024 local ones, for prefill; the authors decode with 4 and 2000.
 #include "core/registry.h"
-#include "kernels/cuda/mask_builders.h"
-#include "methods/window_tiles.h"
+#include "kernels/cuda/select/mask_builders.h"
+#include "methods/shared/window_tiles.h"
 
 namespace salebench {
 

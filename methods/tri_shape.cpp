@@ -1,8 +1,8 @@
 // Tri-shape (SCBench, arXiv 2412.10319; MInference's code): A-shape, and the last n_last query rows dense. Key j of the
 // query at position i is kept iff j < n_init or i - j < n_local, or if the query is one of the last n_last.
 #include "core/registry.h"
-#include "kernels/cuda/mask_builders.h"
-#include "methods/window_tiles.h"
+#include "kernels/cuda/select/mask_builders.h"
+#include "methods/shared/window_tiles.h"
 
 namespace salebench {
 

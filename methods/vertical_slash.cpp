@@ -11,7 +11,7 @@
 // 2.2 % of the kept entries of a mask (bundled capture, 100 columns and 800 distances). Chunked prefill (q_len <
 // kv_len).
 #include "core/registry.h"
-#include "methods/last_queries.h"
+#include "methods/shared/last_queries.h"
 
 namespace salebench {
 namespace {

@@ -18,7 +18,7 @@
 
 #include "core/registry.h"
 #include "kernels/cpu/antidiagonal.h"
-#include "methods/budget.h"
+#include "methods/shared/budget.h"
 
 namespace salebench {
 namespace {

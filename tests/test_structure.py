@@ -17,8 +17,15 @@ MAY_INCLUDE = {
     "results": {"core", "results"},
     "harness": set(FOLDERS) - {"methods"},
 }
+# Inside a folder: each may include those before it. Parts of an interface may include its folder and be included by it.
+ORDERS = {
+    "harness": ["support", "plan", "cell", "run", "calibrate", "show", "verbs"],
+    "kernels/cuda": ["device", "attention", "select", "dense", "check"],
+    "methods": ["shared", "sale"],
+    "datasets": ["files", "", "import"],
+}
 SOURCES = [path for folder in (*FOLDERS, "tests") for path in sorted((ROOT / folder).rglob("*"))
-           if path.suffix in (".h", ".cpp", ".cu")]
+           if path.suffix in (".h", ".cpp", ".cu", ".cuh")]
 
 
 def includes(path):
@@ -36,6 +43,21 @@ def test_includes_follow_the_layers(folder):
                 assert top in MAY_INCLUDE[folder], f"{path.relative_to(ROOT)} includes {name}"
 
 
+@pytest.mark.parametrize("folder", ORDERS)
+def test_includes_follow_the_order_of_the_parts(folder):
+    order, depth = ORDERS[folder], len(folder.split("/"))
+    def part(name):
+        parts = name.split("/")
+        return parts[depth] if len(parts) > depth + 1 else ""
+    for path in SOURCES:
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith(folder + "/") or part(name) not in order:
+            continue
+        for other in includes(path):
+            if other.startswith(folder + "/") and part(other) in order:
+                assert order.index(part(other)) <= order.index(part(name)), f"{name} includes {other}"
+
+
 def test_kernels_know_no_frameworks():
     for path in SOURCES:
         if path.relative_to(ROOT).parts[0] == "kernels" and path.name != "simd.cpp" and "bench" not in path.parts:
@@ -44,7 +66,8 @@ def test_kernels_know_no_frameworks():
 
 
 def test_files_are_short():
-    for path in [*SOURCES, *sorted(ROOT.glob("*/*.py"))]:
+    python = [path for folder in ("datasets", "results", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
+    for path in [*SOURCES, *python]:
         assert len(path.read_text().splitlines()) <= 320, path.relative_to(ROOT)
 
 

@@ -1,4 +1,4 @@
-#include "harness/calibrate.h"
+#include "harness/calibrate/calibrate.h"
 
 #include "harness/verbs/verb.h"
 

@@ -1,4 +1,4 @@
-#include "harness/check.h"
+#include "harness/show/check.h"
 
 #include "core/block_mask.h"
 #include "harness/verbs/verb.h"

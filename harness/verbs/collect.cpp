@@ -1,4 +1,4 @@
-#include "harness/run_state.h"
+#include "harness/run/run_state.h"
 #include "harness/verbs/verb.h"
 
 namespace salebench {

@@ -1,4 +1,4 @@
-#include "datasets/import.h"
+#include "datasets/import/import.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>

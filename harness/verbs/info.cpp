@@ -1,7 +1,7 @@
 #include <cstdio>
 
 #include "datasets/truth_cache.h"
-#include "harness/list.h"
+#include "harness/show/list.h"
 #include "harness/verbs/verb.h"
 
 namespace salebench {

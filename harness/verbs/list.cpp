@@ -1,4 +1,4 @@
-#include "harness/list.h"
+#include "harness/show/list.h"
 
 #include <cstdio>
 

@@ -1,4 +1,4 @@
-#include "harness/report.h"
+#include "harness/show/report.h"
 
 #include <cstdio>
 

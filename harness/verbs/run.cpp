@@ -1,4 +1,4 @@
-#include "harness/run.h"
+#include "harness/run/run.h"
 
 #include <spdlog/spdlog.h>
 

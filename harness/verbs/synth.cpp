@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "datasets/synthetic.h"
+#include "datasets/synthetic/synthetic.h"
 #include "harness/support/interrupts.h"
 #include "harness/support/status_line.h"
 #include "harness/verbs/verb.h"

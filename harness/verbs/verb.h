@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "harness/errors.h"
+#include "harness/support/errors.h"
 
 namespace salebench {
 
@@ -22,7 +22,7 @@ class Verb {
   virtual bool is_hidden() const { return false; }
   /// Adds its options, which fill this object.
   virtual void add(CLI::App& app) = 0;
-  /// Does the work; the errors of harness/errors.h and others that main.cpp knows may leave it.
+  /// Does the work; the errors of harness/support/errors.h and others that main.cpp knows may leave it.
   virtual ExitCode run(const std::string& command_line) = 0;
 };
 

@@ -13,12 +13,12 @@
 #include <cstdlib>
 
 #include "core/stats.h"
-#include "kernels/cuda/dense_kernels.h"
-#include "kernels/cuda/devices.h"
-#include "kernels/cuda/mask_builders.h"
-#include "kernels/cuda/mask_recall.h"
-#include "kernels/cuda/metrics.h"
-#include "kernels/cuda/sale.h"
+#include "kernels/cuda/check/mask_recall.h"
+#include "kernels/cuda/check/metrics.h"
+#include "kernels/cuda/dense/dense_kernels.h"
+#include "kernels/cuda/device/devices.h"
+#include "kernels/cuda/select/mask_builders.h"
+#include "kernels/cuda/select/sale.h"
 
 namespace salebench::cuda {
 

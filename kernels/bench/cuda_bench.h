@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/device_memory.h"
-#include "kernels/cuda/device_timer.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/device/device_memory.h"
+#include "kernels/cuda/device/device_timer.h"
 
 namespace salebench::cuda {
 

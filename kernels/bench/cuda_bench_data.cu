@@ -1,5 +1,5 @@
 #include "kernels/bench/cuda_bench.h"
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/device/launch.cuh"
 
 namespace salebench::cuda {
 namespace {

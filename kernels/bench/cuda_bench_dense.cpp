@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "kernels/bench/cuda_bench.h"
-#include "kernels/cuda/dense_kernels.h"
+#include "kernels/cuda/dense/dense_kernels.h"
 
 namespace salebench::cuda {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "kernels/cpu/amx_support.h"
-#include "kernels/cpu/amx_tile.h"
+#include "kernels/cpu/amx/support.h"
+#include "kernels/cpu/amx/tile.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 

@@ -8,7 +8,7 @@
 #include <numbers>
 #include <numeric>
 
-#include "kernels/cpu/amx_attention.h"
+#include "kernels/cpu/amx/attention.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/packed.h"
 #include "kernels/cpu/panels.h"

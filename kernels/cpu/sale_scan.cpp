@@ -8,8 +8,8 @@
 #include <memory>
 #include <numbers>
 
-#include "kernels/cpu/amx_codes.h"
-#include "kernels/cpu/amx_tile.h"
+#include "kernels/cpu/amx/codes.h"
+#include "kernels/cpu/amx/tile.h"
 #include "kernels/cpu/code_tile.h"
 #include "kernels/cpu/packed.h"
 #include "kernels/cpu/score_tile.h"

@@ -8,7 +8,7 @@
 #include <stdexcept>
 
 #include "hwy/highway.h"
-#include "kernels/cpu/amx_support.h"
+#include "kernels/cpu/amx/support.h"
 
 namespace salebench::cpu {
 namespace {

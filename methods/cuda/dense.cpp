@@ -1,9 +1,9 @@
 // Dense attention by our own kernel or another's. Its mask, every causal tile, is made for the counts only.
 #include <stdexcept>
 
-#include "kernels/cuda/dense_kernels.h"
-#include "kernels/cuda/device_memory.h"
-#include "kernels/cuda/mask_builders.h"
+#include "kernels/cuda/dense/dense_kernels.h"
+#include "kernels/cuda/device/device_memory.h"
+#include "kernels/cuda/select/mask_builders.h"
 #include "methods/cuda/device_side.h"
 
 namespace salebench {

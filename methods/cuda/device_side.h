@@ -5,7 +5,7 @@
 #include <memory>
 #include <type_traits>
 
-#include "kernels/cuda/device_method.h"
+#include "kernels/cuda/device/device_method.h"
 
 namespace salebench {
 

@@ -1,7 +1,8 @@
 // What bound methods share: lists of the mask, and block-sparse attention over them.
 #pragma once
 
-#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/device/device_memory.h"
 #include "methods/cuda/device_side.h"
 
 namespace salebench {

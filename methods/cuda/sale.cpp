@@ -1,5 +1,5 @@
-// SALE's selection; methods/sale.cpp defines it.
-#include "kernels/cuda/sale.h"
+// SALE's selection; methods/sale/sale.cpp defines it.
+#include "kernels/cuda/select/sale.h"
 #include "methods/cuda/masked_method.h"
 
 namespace salebench {

@@ -1,6 +1,6 @@
 // The best tiles of each query block up to a budget: by pooled scores (methods/block_topk.cpp), or by true attention
 // mass (methods/oracle_topk.cpp).
-#include "kernels/cuda/mask_builders.h"
+#include "kernels/cuda/select/mask_builders.h"
 #include "methods/cuda/masked_method.h"
 
 namespace salebench {

@@ -1,5 +1,5 @@
 // The tiles of a token-exact window, for the methods that have nothing else.
-#include "kernels/cuda/mask_builders.h"
+#include "kernels/cuda/select/mask_builders.h"
 #include "methods/cuda/masked_method.h"
 
 namespace salebench {

@@ -1,0 +1,19 @@
+// The rows of a calibration: what was found, as the table /calibration holds it and people read it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "harness/calibrate/calibrate_group.h"
+#include "results/schema.h"
+
+namespace salebench {
+
+/// One row for each problem of the group and one for each of its heads.
+std::vector<CalibrationRecord> calibration_records(const MethodSetting& setting, const CalibrationGroup& group,
+                                                   const GroupOutcome& outcome, const CalibrateConfig& config);
+
+/// A line for each setting, target and problem; those that compare, of one problem and target, stand together.
+std::string calibration_text(const std::vector<CalibrationRecord>& records);
+
+}  // namespace salebench

@@ -1,0 +1,82 @@
+// A sweep expanded to its cells, each with an id that names all that defines it. Stored as plan.json in the run's
+// folder: the worker of a cell reads it from there.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/cell.h"
+#include "core/method.h"
+#include "core/problem.h"
+#include "datasets/dataset.h"
+#include "harness/plan/config.h"
+#include "harness/plan/name_filter.h"
+#include "harness/support/errors.h"
+#include "results/schema.h"
+
+namespace salebench {
+
+struct PlannedCell : CellSettings {
+  std::shared_ptr<const ProblemInfo> problem;  ///< as captured
+  int length = 0;                              ///< of its prefix that is used; 0 for the whole
+  std::string dataset_label;      ///< what tells its path from those of others in the plan; empty if it is the only one
+  std::string truth_fingerprint;  ///< of the problem with one copy of the heads, which is what the truth cache holds
+  std::string unsupported;        ///< why the method can't run this problem; empty if it can
+  std::string doubt;              ///< how the capture contradicts itself; empty if it does not
+
+  ProblemView view() const { return {length, repeat}; }
+  Shape shape() const { return Dataset::shape_of(*problem, view()); }
+  /// The method with its parameters.
+  std::unique_ptr<Method> make() const;
+  /// "sale threshold=0.004 | layer17_kv1 8192"
+  std::string label() const;
+};
+
+/// Everything that a worker needs to know.
+struct Plan {
+  SweepConfig sweep;
+  bool quick = false;  ///< every cell once; its time is marked unusable
+  std::string note;    ///< what --note said, for the cells that are measured now
+  std::string folder;  ///< of the run, absolute
+  std::vector<PlannedCell> cells;
+
+  const PlannedCell& cell(const std::string& id) const;  ///< throws UsageError
+  std::vector<ProblemRecord> problems() const;           ///< those that cells refer to, each once
+};
+
+/// A view of a problem, loaded once to check its values and take its fingerprint.
+struct CheckedView {
+  std::string dataset;
+  std::shared_ptr<const ProblemInfo> problem;
+  ProblemView view;
+  Shape shape;
+  std::string fingerprint, truth_fingerprint;
+  std::string doubt;  ///< how the capture contradicts itself; empty if it does not
+};
+
+/// The problems that a config selects, in order. Throws DataError.
+std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datasets);
+
+/// "method", "baseline" or "oracle".
+std::string role_name(Role role);
+
+/// What a method with its parameters is, `settings` being those that the config sets; threads are left to the caller.
+MethodOnData method_on_data(const std::string& name, Method& method, const ParamValues& settings,
+                            const std::string& dataset, const std::string& fingerprint);
+
+/// Expands a sweep: opens every capture, reads and checks the tensors of every selected problem. Equal cells appear
+/// once. Throws UsageError or DataError before anything is measured.
+Plan make_plan(SweepConfig sweep, bool quick);
+
+/// What `--only` names among the ids and labels of a plan's cells.
+NameFilter cell_filter(const Plan& plan, const std::string& only);
+
+/// Whether a filter takes the id or the label of a cell.
+bool matches(const PlannedCell& cell, const NameFilter& filter);
+
+std::string plan_to_json(const Plan& plan);
+Plan plan_from_json(const std::string& text);
+
+}  // namespace salebench

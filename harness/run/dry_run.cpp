@@ -1,0 +1,68 @@
+#include "harness/run/dry_run.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "harness/plan/backends.h"
+#include "harness/support/status_line.h"
+#include "kernels/cpu/attention.h"
+
+namespace salebench {
+namespace {
+
+/// FLOP/s of the dense kernel on a small problem, about 10 ms of work.
+double probe_flops() {
+  ProblemTensors p;
+  p.shape = {4, 1, 1024, 1024, 64};
+  p.q.assign(std::size_t(4) * 1024 * 64, 0.1f);
+  p.k.assign(std::size_t(1024) * 64, 0.1f);
+  p.v = p.k;
+  p.scale = 0.125f;
+  AttentionResult out(p.shape);
+  cpu::dense_attention(p.view(), out.view());
+  const auto start = std::chrono::steady_clock::now();
+  cpu::dense_attention(p.view(), out.view());
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return 4 * 4.0 * 64 * 1024 * 1025 / 2 / seconds;
+}
+
+/// Start-up, accuracy pass and timing of a cell, if the method takes about as long as dense attention.
+double estimate_seconds(const PlannedCell& cell, const MeasureConfig& m, bool quick, double cpu_flops) {
+  const double flops = backend_called(cell.backend).planned_flops(cpu_flops);
+  const double start_up = cell.backend == "cpu" ? 0.15 : 1;
+  const Shape shape = cell.shape();
+  const double pairs = double(shape.q_len) * (shape.kv_len - shape.q_len / 2.0);
+  const double dense = 4.0 * shape.head_dim * shape.q_heads * pairs / flops;
+  const double sample = m.baseline == "none" ? dense : 2 * dense;
+  if (quick) return start_up + 2 * dense + sample;
+  return start_up + 2 * dense + std::max(m.warmup, sample) +
+         std::max(m.min_samples * sample, (m.min_time + m.max_time) / 2);
+}
+
+}  // namespace
+
+void print_dry_run(const Plan& plan) {
+  omp_set_num_threads(threads_of(plan.sweep));
+  const double flops = probe_flops();
+  double seconds = 0;
+  int skipped = 0;
+  for (const PlannedCell& cell : plan.cells) {
+    if (!cell.unsupported.empty()) {
+      ++skipped;
+      fmt::print("skip  {}  {}: {}\n", cell.id, cell.label(), cell.unsupported);
+      continue;
+    }
+    seconds += estimate_seconds(cell, plan.sweep.measure, plan.quick, flops);
+    fmt::print("run   {}  {}\n", cell.id, cell.label());
+  }
+  fmt::print(
+      "{} cells to run, {} skipped; about {}, at {:.0f} GFLOP/s of the dense kernel in a probe on the CPU and "
+      "{:.0f} assumed of a GPU\n",
+      plan.cells.size() - skipped, skipped, duration_text(seconds), flops / 1e9,
+      backend_called("cuda").planned_flops(flops) / 1e9);
+}
+
+}  // namespace salebench

@@ -1,0 +1,30 @@
+#include "harness/run/progress.h"
+
+#include <fmt/format.h>
+
+namespace salebench {
+
+std::string Progress::counts() const {
+  return fmt::format("[{:>3}/{} ok {} skip {} fail {}]", done_, cells_, ok_, skipped_, failed_);
+}
+
+void Progress::starting(const PlannedCell& cell) {
+  line_.show(fmt::format("{} {} ...", counts(), cell.label()));
+}
+
+void Progress::finished(const PlannedCell& cell, const CellRecord& r) {
+  ++done_;
+  std::string what;
+  if (r.status == "ok") {
+    ++ok_;
+    what = fmt::format("select {:.3g} attend {:.3g} ms ±{:.1f}% | recall {:.4f} | err {:.2e}", 1e3 * r.select_s,
+                       1e3 * r.attend_s, 100 * r.noise, r.recall_mean, r.rel_l2);
+  } else {
+    ++(r.status == "unsupported" ? skipped_ : failed_);
+    what = fmt::format("{}: {}", r.status, r.reason);
+  }
+  line_.keep(fmt::format("{} {} | {}{}", counts(), cell.label(), what, line_.eta(done_, cells_)));
+  if (r.status != "ok") line_.move_on();  // a failure stays on the screen
+}
+
+}  // namespace salebench

@@ -1,0 +1,58 @@
+#include "harness/run/run_state.h"
+
+#include <set>
+
+#include "core/hdf5.h"
+#include "core/status.h"
+#include "harness/cell/cell.h"
+
+namespace salebench {
+
+RunState::RunState(const RunFolder& folder, const Plan& plan) {
+  const std::vector<std::string> ids = folder.finished_ids();
+  const std::set<std::string> finished(ids.begin(), ids.end());
+  for (const PlannedCell& cell : plan.cells) {
+    if (!finished.contains(cell.id)) continue;
+    try {
+      done_[cell.id] = read_cell(folder.cell_path(cell.id));
+    } catch (const h5::Error&) {
+      // Unfinished: cells are written whole.
+    }
+  }
+}
+
+const CellRecord* RunState::find(const std::string& id) const {
+  const auto found = done_.find(id);
+  return found == done_.end() ? nullptr : &found->second.cell;
+}
+
+std::vector<CellResult> RunState::results(const Plan& plan) const {
+  std::vector<CellResult> results;
+  for (const PlannedCell& cell : plan.cells) {
+    if (const auto found = done_.find(cell.id); found != done_.end()) {
+      results.push_back(found->second);
+      results.back().cell.dataset = cell.dataset;  // which may have moved since: the id is of its values
+    } else {
+      CellRecord& record = results.emplace_back().cell;
+      record = planned_record(plan, cell);
+      record.status = status_name(Status::interrupted);
+      record.reason = "not run yet; --resume runs it";
+    }
+    results.back().cell.cell = std::int64_t(results.size()) - 1;
+  }
+  return results;
+}
+
+std::vector<CellRecord> RunState::records(const Plan& plan) const {
+  std::vector<CellRecord> records;
+  for (CellResult& result : results(plan)) records.push_back(std::move(result.cell));
+  return records;
+}
+
+void RunState::collect(const RunFolder& folder, const Plan& plan, RunAttributes attributes) const {
+  attributes["run"] = plan.sweep.run;
+  attributes["config_yaml"] = plan.sweep.text;
+  write_run(folder.run_path(), attributes, plan.problems(), results(plan), folder.cells_folder());
+}
+
+}  // namespace salebench

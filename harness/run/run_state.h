@@ -1,0 +1,40 @@
+// What a run has found by now: the results of its finished cells, read once and kept up to date while it goes on.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "harness/plan/plan.h"
+#include "harness/run/run_folder.h"
+#include "results/result_files.h"
+
+namespace salebench {
+
+class RunState {
+ public:
+  /// Nothing is finished.
+  RunState() = default;
+  /// Reads the files of the plan's finished cells. One that can't be read, as it was damaged from outside, counts as
+  /// unfinished: its cell is run again.
+  RunState(const RunFolder& folder, const Plan& plan);
+
+  bool has(const std::string& id) const { return done_.contains(id); }
+  /// The record of a finished cell; null for any other.
+  const CellRecord* find(const std::string& id) const;
+  /// A cell is about to be measured anew.
+  void forget(const std::string& id) { done_.erase(id); }
+  void add(CellResult result) { done_[result.cell.id] = std::move(result); }
+
+  /// The results of all planned cells, in order; those that are not finished are `interrupted`.
+  std::vector<CellResult> results(const Plan& plan) const;
+  /// Their records alone.
+  std::vector<CellRecord> records(const Plan& plan) const;
+  /// Writes the folder's run.h5. Throws WriteError.
+  void collect(const RunFolder& folder, const Plan& plan, RunAttributes attributes) const;
+
+ private:
+  std::map<std::string, CellResult> done_;
+};
+
+}  // namespace salebench

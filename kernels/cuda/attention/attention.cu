@@ -1,0 +1,49 @@
+#include "kernels/cuda/attention/attention.h"
+
+#include "kernels/cuda/attention/attention_kernel.cuh"
+#include "kernels/cuda/attention/block_index.cuh"
+#include "kernels/cuda/device/launch.cuh"
+
+namespace salebench::cuda {
+namespace {
+
+constexpr int kDenseRows = 128;
+
+AttentionArgs make_args(const DeviceProblem& p, const BlockGrid& grid, const DeviceAttention& out) {
+  require(why_unsupported(p.shape, p.scale));
+  require(p.shape.kv_len > kMaxKeys ? "at most 2097120 keys fit 16-bit chunk numbers" : nullptr);
+  return {
+      p.q, p.k, p.v, out.output, out.lse, DeviceGrid(grid), p.shape.group(), p.scale * 1.4426950409f, ListLayout(grid)};
+}
+
+void launch(const DeviceProblem& p, const AttentionArgs& args, bool exact, Stream stream) {
+  const int items = p.shape.q_heads * args.grid.q_blocks;
+  if (p.dtype == Dtype::fp16)
+    launch_attention<__half>(args, p.shape.head_dim, exact, items, stream);
+  else
+    launch_attention<__nv_bfloat16>(args, p.shape.head_dim, exact, items, stream);
+}
+
+BlockGrid dense_grid(const DeviceProblem& p) {
+  return {{kDenseRows, kStepKeys}, p.shape.q_len, p.shape.kv_len, p.causal, std::nullopt, p.sliding_window};
+}
+
+}  // namespace
+
+void dense_attention(const DeviceProblem& p, const DeviceAttention& out, Stream stream) {
+  launch(p, make_args(p, dense_grid(p), out), false, stream);
+}
+
+void exact_attention(const DeviceProblem& p, const DeviceAttention& out, Stream stream) {
+  launch(p, make_args(p, dense_grid(p), out), true, stream);
+}
+
+void block_sparse_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out,
+                            Stream stream) {
+  AttentionArgs args = make_args(p, index.grid, out);
+  args.chunks = index.chunks, args.counts = index.counts, args.order = index.order;
+  args.head_stride = index.head_stride;
+  launch(p, args, false, stream);
+}
+
+}  // namespace salebench::cuda

@@ -1,7 +1,0 @@
-#include "kernels/cuda/attention_launch.cuh"
-
-namespace salebench::cuda {
-
-template void launch_attention<__half>(const AttentionArgs&, int, bool, int, Stream);
-
-}  // namespace salebench::cuda

@@ -1,0 +1,61 @@
+#include "kernels/cuda/select/sale.cuh"
+
+namespace salebench::cuda {
+namespace {
+
+SaleBuffers lay_out(const Shape& s, WorkspaceCursor& w) {
+  SaleBuffers b;
+  b.key_room = ceil_div(s.kv_len, kScanKeys) * kScanKeys;
+  const std::size_t dim = s.head_dim, slabs = ceil_div(s.kv_len, kSlabRows);
+  b.slab_sums = w.take<double>(s.q_heads * slabs * dim);
+  b.q_mean = w.take<float>(s.q_heads * dim);
+  b.k_mean = w.take<float>(s.kv_heads * dim);
+  b.q = w.take<std::int8_t>(s.q_heads * dim * s.q_len);
+  b.k = w.take<std::int8_t>(s.kv_heads * dim * b.key_room);
+  b.q_scale = w.take<float>(std::size_t(s.q_heads) * s.q_len);
+  b.k_scale = w.take<float>(std::size_t(s.kv_heads) * b.key_room / kChunkKeys * kKeyGroups);
+  b.bias = w.take<float>(std::size_t(s.q_heads) * b.key_room);
+  b.bias_most = w.take<int>(s.q_heads);
+  b.limit = w.take<float>(std::size_t(s.q_heads) * s.q_len);
+  return b;
+}
+
+}  // namespace
+
+bool sale_packs_codes(const SaleOptions& options) {
+  if (options.bits != 4 || options.int4 == SaleOptions::Int4::in_8_bit_lanes) return false;
+  if (options.int4 == SaleOptions::Int4::packed) return true;
+  int device = 0, major = 0;
+  SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
+  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  return major == 8;
+}
+
+std::size_t sale_select_bytes(const Shape& shape) {
+  WorkspaceCursor workspace(nullptr);
+  lay_out(shape, workspace);
+  return workspace.used();
+}
+
+void sale_select(const DeviceProblem& p, const SaleOptions& options, const float* log_thresholds, void* workspace,
+                 MaskView mask, Stream stream) {
+  require(why_unsupported(p.shape, p.scale));
+  require(p.causal ? nullptr : "sale is defined for causal attention only");
+  require(why_unsupported(mask.grid.block));
+  require(options.bits == 4 || options.bits == 8 || options.bits == 16 ? nullptr : "sale has 4, 8 or 16 bits");
+  WorkspaceCursor cursor(workspace);
+  const SaleBuffers b = lay_out(p.shape, cursor);
+  const bool codes = options.bits != 16 && !options.all_dense;
+  if (codes) {
+    sale_means(p, options, b, stream);
+    sale_quantize(p, options, b, stream);
+  }
+  sale_reference(p, options, log_thresholds, b, mask, stream);
+  if (options.all_dense) return;
+  if (codes)
+    sale_scan_codes(p, options, b, mask, stream);
+  else
+    sale_scan_exact(p, options, b, mask, stream);
+}
+
+}  // namespace salebench::cuda
