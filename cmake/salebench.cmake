@@ -13,3 +13,14 @@ macro(salebench_find_cuda)
   endif()
   message(STATUS "CUDA parts: ${SALEBENCH_HAS_CUDA}")
 endmacro()
+
+# salebench_precompile(TARGET HEADER...): headers that take longer to read than most files that include them.
+function(salebench_precompile target)
+  target_precompile_headers(${target} PRIVATE ${ARGN})
+  target_compile_options(${target} PRIVATE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-fpch-preprocess>)
+endfunction()
+
+# salebench_not_hot(TARGET): code that waits for the kernels, which compiles faster with less optimisation.
+function(salebench_not_hot target)
+  target_compile_options(${target} PRIVATE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
+endfunction()

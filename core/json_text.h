@@ -11,6 +11,11 @@ inline std::string json_text(const nlohmann::json& value, int indent = -1) {
   return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+/// A text as UTF-8: the same, but for bytes that are none.
+inline std::string utf8_text(const std::string& text) {
+  return nlohmann::json::parse(json_text(text)).get<std::string>();
+}
+
 /// Whether JSON can hold the text as it is.
 inline bool is_utf8(const std::string& text) {
   try {

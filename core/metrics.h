@@ -50,10 +50,10 @@ struct Figure {
   const char* meaning;  ///< in the documentation
   double Accuracy::*member;
   double (*of)(const HeadSums& sums);
-  Better better = Better::neither;
-  bool of_head = true;          ///< whether it says anything of a single head
   const char* calibrated = "";  ///< its name in calibrations; "" where they leave it out
-  bool target = false;          ///< whether `calibrate` may aim at it
+  Better better = Better::neither;
+  bool of_head = true;  ///< whether it says anything of a single head
+  bool target = false;  ///< whether `calibrate` may aim at it
 };
 
 /// All figures, in the order of result files.

@@ -205,10 +205,10 @@ ProblemInfo Dataset::read_info(const h5::Group& group, const std::string& id) co
   info.dtype = tensor_dtype(group, "q");
   if (tensor_dtype(group, "k") != info.dtype || tensor_dtype(group, "v") != info.dtype) info.dtype = "mixed";
   info.layer = whole_attribute(group, "layer", -1, -1, "a layer, which count from 0; leave it out where it is unknown");
-  info.model = group.string_attribute("model");
-  info.prompt = group.string_attribute("prompt");
-  info.source = group.string_attribute("source");
-  info.captured_utc = file_.root().string_attribute("created_utc");
+  info.model = utf8_text(group.string_attribute("model"));
+  info.prompt = utf8_text(group.string_attribute("prompt"));
+  info.source = utf8_text(group.string_attribute("source"));
+  info.captured_utc = utf8_text(file_.root().string_attribute("created_utc"));
   return info;
 }
 

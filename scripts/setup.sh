@@ -36,10 +36,27 @@ ensure_venv() {
   printf '%s\n' "$want" > .venv/requirements.sha256
 }
 
-# build PRESET
+# build_progress LOG: keeps what Ninja says in a log, and says a line for each tenth of its steps.
+build_progress() {
+  local line tenth=0
+  while IFS= read -r line; do
+    printf '%s\n' "$line"
+    [[ $line =~ ^\[([0-9]+)/([0-9]+)\] ]] || continue
+    if ((BASH_REMATCH[2] >= 10 && 10 * BASH_REMATCH[1] / BASH_REMATCH[2] > tenth)); then
+      tenth=$((10 * BASH_REMATCH[1] / BASH_REMATCH[2]))
+      printf '   %d of %d steps\n' "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" >&2
+    fi
+  done > "$1"
+}
+
+# build PRESET [CMAKE_OPTION...] [-- TARGET...]: configures and builds, the given targets or all.
 build() {
-  local log=build/$1.log
+  local preset=$1 log=build/$1.log options=() targets=()
+  shift
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1"); shift; done
+  [ $# -eq 0 ] || targets=(--target "${@:2}")
   mkdir -p build
-  say "building preset $1"
-  { cmake --preset "$1" && cmake --build --preset "$1"; } > "$log" 2>&1 || { tail -n 40 "$log" >&2; die "the build failed, see $log"; }
+  say "building preset $preset (all that the compilers say: $log)"
+  { cmake --preset "$preset" "${options[@]}" && cmake --build --preset "$preset" "${targets[@]}"; } 2>&1 |
+    build_progress "$log" || { tail -n 40 "$log" >&2; die "the build failed, see $log"; }
 }

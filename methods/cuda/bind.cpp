@@ -33,7 +33,7 @@ bool register_device_side(const std::type_info& type, BoundMethod (*bind)(const 
 std::string why_not(const Method& method, const Shape& shape) {
   const std::any value = method.device_side(shape);
   if (const Side* side = side_of(value)) {
-    if (const std::string why = side->why_not(value); !why.empty()) return why;
+    if (std::string why = side->why_not(value); !why.empty()) return why;
   } else if (!method.shared_attend()) {
     return "its attention, as it is parametrised, has no CUDA kernel";
   }
