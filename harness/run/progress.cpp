@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "harness/support/text_table.h"
+
 namespace salebench {
 
 std::string Progress::counts() const {
@@ -17,8 +19,9 @@ void Progress::finished(const PlannedCell& cell, const CellRecord& r) {
   std::string what;
   if (r.status == "ok") {
     ++ok_;
-    what = fmt::format("select {:.3g} attend {:.3g} ms ±{:.1f}% | recall {:.4f} | err {:.2e}", 1e3 * r.select_s,
-                       1e3 * r.attend_s, 100 * r.noise, r.recall_mean, r.rel_l2);
+    what =
+        fmt::format("select {} attend {:.3g} ms ±{:.1f}% | recall {:.4f} | err {:.2e}",
+                    number_text(r.select_s, "{:.3g}", 1e3), 1e3 * r.attend_s, 100 * r.noise, r.recall_mean, r.rel_l2);
   } else {
     ++(r.status == "unsupported" ? skipped_ : failed_);
     what = fmt::format("{}: {}", r.status, r.reason);
