@@ -58,8 +58,15 @@ class Method {
   /// Whether the method keeps to the sliding window of a layer: it selects among the tiles from
   /// BlockGrid::visible_begin on, and reads no key that no row may see. Where it does not, such layers are unsupported.
   virtual bool honours_sliding_window() const { return false; }
+  /// Whether the method is defined for causal attention alone.
+  virtual bool causal_only() const { return false; }
+  /// Throws Unsupported with the reason for sizes, or parameters, that this method does not cover.
+  virtual void check_shape(const Shape& /*shape*/) const {}
   /// Throws Unsupported with the reason for a problem this method does not cover.
-  virtual void check(const Shape& /*shape*/, bool /*causal*/) const {}
+  void check(const Shape& shape, bool causal) const {
+    if (!causal && causal_only()) throw Unsupported("it is defined for causal attention only");
+    check_shape(shape);
+  }
   /// Throws Unsupported with the reason where the method, as it is parametrised, is for devices only.
   virtual void check_cpu() const {}
   /// What the reader of a result must know about this shape, such as "short input: dense"; mostly empty.

@@ -25,9 +25,7 @@ class AShape : public Method {
   bool honours_sliding_window() const override { return true; }
   std::optional<Window> window() const override { return Window{n_init_, int(n_local_.value)}; }
 
-  void check(const Shape&, bool causal) const override {
-    if (!causal) throw Unsupported("a_shape is defined for causal attention only");
-  }
+  bool causal_only() const override { return true; }
 
   void select(const HostProblem&, MaskView mask) const override { keep_window(mask); }
   std::any device_side(const Shape&) const override { return cuda::WindowSide(); }

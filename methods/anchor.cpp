@@ -67,9 +67,7 @@ class Anchor : public Method {
         "at theta 12 (bundled capture): `rule: shipped`, but for the candidates that it counts twice in the softmax; "
         "float32 scores and anchors, not 16 bits; chunked prefill"};
   }
-  void check(const Shape&, bool causal) const override {
-    if (!causal) throw Unsupported("anchor is defined for causal attention only");
-  }
+  bool causal_only() const override { return true; }
   std::string remark(const Shape& shape) const override {
     return shape.q_len < super_rows() ? "dense: fewer query rows than a super-block" : "";
   }

@@ -75,10 +75,8 @@ class Delta : public Method {
         "local=2048; a pair that the base and the correction compute counts twice"};
   }
 
-  void check(const Shape& shape, bool causal) const override {
-    if (!causal) throw Unsupported("the correction is defined for causal attention");
-    base().check(shape, causal);
-  }
+  bool causal_only() const override { return true; }
+  void check_shape(const Shape& shape) const override { base().check_shape(shape); }
   std::string remark(const Shape& shape) const override {
     std::string text = base().remark(shape);
     if (tail_begin(shape) == 0) text += fmt::format("{}short input: all rows dense", text.empty() ? "" : "; ");

@@ -30,7 +30,7 @@ class External : public Method {
   bool has_selection() const override { return false; }
   bool treats_heads_alike() const override { return false; }
 
-  void check(const Shape&, bool) const override {
+  void check_shape(const Shape&) const override {
     if (masks_.empty()) throw Unsupported("no mask file is named: external: {masks: FILE}");
   }
   std::string remark(const Shape&) const override { return "mask from a file: no selection to time"; }

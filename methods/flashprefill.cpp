@@ -39,9 +39,7 @@ class FlashPrefill : public Method {
             "blocks",
             "float32 mean keys; rows past the end take no part; chunked prefill"};
   }
-  void check(const Shape&, bool causal) const override {
-    if (!causal) throw Unsupported("flashprefill is defined for causal attention only");
-  }
+  bool causal_only() const override { return true; }
 
   void select(const HostProblem& p, MaskView mask) const override {
     const std::vector<float> pooled = pool_keys(p, mask.grid);

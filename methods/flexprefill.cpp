@@ -94,8 +94,8 @@ class Flexprefill : public Method {
             "float32 instead of bfloat16; ties go to the lower index; in chunked prefill the last queries are the "
             "chunk's and a diagonal covers the key blocks that its rows' positions fall in"};
   }
-  void check(const Shape&, bool causal) const override {
-    if (!causal) throw Unsupported("flexprefill is defined for causal attention only");
+  bool causal_only() const override { return true; }
+  void check_shape(const Shape&) const override {
     if (max_budget_ != 0 && max_budget_ < min_budget_)
       throw Unsupported(fmt::format("max_budget {} is less than min_budget {}", max_budget_, min_budget_));
   }

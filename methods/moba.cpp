@@ -31,9 +31,7 @@ class Moba : public Method {
         "where the code's example has blocks of 4096 and topk 12"};
   }
 
-  void check(const Shape&, bool causal) const override {
-    if (!causal) throw Unsupported("moba is defined for causal attention only");
-  }
+  bool causal_only() const override { return true; }
 
   void select(const HostProblem& p, MaskView mask) const override {
     const int dim = p.shape.head_dim;

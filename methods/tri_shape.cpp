@@ -26,9 +26,7 @@ class TriShape : public Method {
   bool honours_sliding_window() const override { return true; }
   std::optional<Window> window() const override { return Window{n_init_, int(n_local_.value), n_last_}; }
 
-  void check(const Shape&, bool causal) const override {
-    if (!causal) throw Unsupported("tri_shape is defined for causal attention only");
-  }
+  bool causal_only() const override { return true; }
   std::string remark(const Shape& shape) const override {
     return shape.q_len <= n_last_ ? "dense: last rows only" : "";
   }

@@ -49,9 +49,7 @@ class VerticalSlash : public Method {
             "sizes; of the forced distances the nearest stay where they do not all fit; in chunked prefill the last "
             "queries are the chunk's and distances count from token positions"};
   }
-  void check(const Shape&, bool causal) const override {
-    if (!causal) throw Unsupported("vertical_slash is defined for causal attention only");
-  }
+  bool causal_only() const override { return true; }
 
   void select(const HostProblem& p, MaskView mask) const override {
     std::vector<cpu::LineSums> sums;

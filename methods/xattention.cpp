@@ -58,9 +58,7 @@ class Xattention : public Method {
             "16,384 keys) forgets: `rule: shipped` does as they do; in chunked prefill groups of queries start at the "
             "chunk"};
   }
-  void check(const Shape&, bool causal) const override {
-    if (!causal) throw Unsupported("xattention is evaluated for causal attention only");
-  }
+  bool causal_only() const override { return true; }
 
   void select(const HostProblem& p, MaskView mask) const override {
     std::vector<float> mass;  // estimated attention of tiles, [q_heads, q_blocks, k_blocks]

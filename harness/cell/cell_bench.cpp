@@ -17,20 +17,24 @@ namespace {
 /// may be reordered, nothing else.
 constexpr double kRepeatTolerance = 1e-6;
 
+/// The low `count` bits of a word, which may be more than there are, or fewer than none.
+std::uint32_t low_bits(int count) {
+  return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1;
+}
+
 void require_visible(const BlockMask& mask) {
   const ConstMaskView view = mask.view();
   const BlockGrid& grid = view.grid;
   for (int head = 0; head < view.heads; ++head)
-    for (int qb = 0; qb < grid.q_blocks(); ++qb)
+    for (int qb = 0; qb < grid.q_blocks(); ++qb) {
+      const int begin = grid.visible_begin(qb), end = grid.causal_end(qb);
       for (int word = 0; word < grid.words(); ++word) {
-        const std::uint32_t bits = view.row(head, qb)[word];
-        for (std::uint32_t rest = bits; rest != 0; rest &= rest - 1) {
-          const int kb = 32 * word + std::countr_zero(rest);
-          if (kb < grid.visible_begin(qb) || kb >= grid.causal_end(qb))
-            throw Incorrect(
-                fmt::format("mask keeps key block {} of query block {}, head {}, which no row may see", kb, qb, head));
-        }
+        const std::uint32_t seen = low_bits(end - 32 * word) & ~low_bits(begin - 32 * word);
+        if (const std::uint32_t unseen = view.row(head, qb)[word] & ~seen; unseen != 0)
+          throw Incorrect(fmt::format("mask keeps key block {} of query block {}, head {}, which no row may see",
+                                      32 * word + std::countr_zero(unseen), qb, head));
       }
+    }
 }
 
 void require_finite(const Runner& runner, const Shape& shape) {

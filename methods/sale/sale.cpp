@@ -66,9 +66,7 @@ class Sale : public Method {
   }
   bool exact_attend() const override { return attend_ == "exact"; }
 
-  void check(const Shape&, bool causal) const override {
-    if (!causal) throw Unsupported("sale is defined for causal attention only");
-  }
+  bool causal_only() const override { return true; }
   std::string remark(const Shape& shape) const override {
     return sale::short_input(shape)                                                 ? "dense: at most 1024 tokens"
            : threshold_.of_head.empty() && threshold_.value < sale::kDenseThreshold ? "dense: threshold below 1e-5"

@@ -56,9 +56,7 @@ class SalePooled : public Method {
         "not a published method; a float scan on every precision, so that only the reduction shows in the CPU time"};
   }
 
-  void check(const Shape&, bool causal) const override {
-    if (!causal) throw Unsupported("sale_pooled is defined for causal attention only");
-  }
+  bool causal_only() const override { return true; }
   std::string remark(const Shape& shape) const override {
     return sale::short_input(shape)                              ? "dense: at most 1024 tokens"
            : threshold_.of_head.empty() && threshold_.value <= 0 ? "dense: threshold 0"

@@ -150,7 +150,7 @@ class Future : public KeepsAll {
 
 class Refuses : public KeepsAll {
  public:
-  void check(const Shape&, bool) const override { throw Unsupported("this method covers no problem at all"); }
+  void check_shape(const Shape&) const override { throw Unsupported("this method covers no problem at all"); }
 };
 
 }  // namespace

@@ -163,7 +163,7 @@ TEST(Schema, TheReadmeHoldsTheGeneratedTables) {
   std::ifstream file(SALEBENCH_SOURCE_DIR "/results/README.md");
   const std::string text((std::istreambuf_iterator<char>(file)), {});
   EXPECT_NE(text.find(schema_markdown()), std::string::npos)
-      << "paste the output of `salebench list columns` into results/README.md";
+      << "scripts/pages PROGRAM writes it into results/README.md";
 }
 
 }  // namespace
