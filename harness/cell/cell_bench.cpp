@@ -184,8 +184,10 @@ std::string joined(const std::string& a, const std::string& b) {
 
 PhaseTimes checked_run(Runner& runner, const RowSet& only) {
   runner.poison();
-  const PhaseTimes times = runner.run(only);
+  PhaseTimes times;
+  times.select = runner.select();
   require_visible(runner.mask());
+  times.attend = runner.attend(only);
   require_finite(runner, runner.shape());
   return times;
 }

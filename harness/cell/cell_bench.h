@@ -16,7 +16,7 @@ struct Incorrect : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// One untimed run with every check of mask and output. Throws Incorrect.
+/// One untimed run with every check of mask and output, the mask before attention walks along it. Throws Incorrect.
 PhaseTimes checked_run(Runner& runner, const RowSet& only = {});
 
 /// Fills the result or throws what run_cell makes its status.

@@ -62,21 +62,21 @@ class CpuRunner : public Runner {
     for (auto* values : {&out_.output, &out_.lse}) std::ranges::fill(*values, std::numeric_limits<float>::quiet_NaN());
   }
 
-  PhaseTimes run(const RowSet& only) override {
+  double select() override {
     recall_.clear(), exact_.clear();
-    PhaseTimes times;
-    times.select = seconds_of([&] { select(); });
+    return seconds_of([&] { in_.method.select_fast(problem_, mask_.view()); });
+  }
+  double attend(const RowSet& only) override {
     if (!only.all() && in_.method.exact_attend()) clear_others(mask_.view(), only);
-    times.attend = seconds_of([&] { attend(); });
-    return times;
+    return seconds_of([&] { in_.method.attend(problem_, mask_view(), out_.view()); });
   }
 
   PhaseTimes sample() override {
     if (!has_selection()) select();
     evict_inputs();
     PhaseTimes times;
-    if (has_selection()) times.select = seconds_of([&] { select(); });
-    times.attend = seconds_of([&] { attend(); });
+    if (has_selection()) times.select = select();
+    times.attend = attend({});
     return times;
   }
 
@@ -141,8 +141,6 @@ class CpuRunner : public Runner {
 
  private:
   ConstMaskView mask_view() const { return mask_.view(); }
-  void select() { in_.method.select_fast(problem_, mask_.view()); }
-  void attend() { in_.method.attend(problem_, mask_view(), out_.view()); }
 
   void evict_inputs() {
     if (!in_.cold) return;

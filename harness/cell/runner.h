@@ -47,10 +47,12 @@ class Runner {
 
   /// Fills mask and output with what no run leaves, so that what a run does not write is found.
   virtual void poison() = 0;
-  /// Select, index and attend, with wall times of what ran on the host. Where `only` are rows to be scored, tiles of
-  /// query blocks without any may be dropped before attention.
-  virtual PhaseTimes run(const RowSet& only = {}) = 0;
-  /// The same, timed as results have it. A mask that is no part of the work is made before.
+  /// One selection, not timed as results have it: wall seconds where it runs on the host.
+  virtual double select() = 0;
+  /// The attention of the same run, lists included. Where `only` are rows to be scored, tiles of query blocks without
+  /// any may be dropped first.
+  virtual double attend(const RowSet& only = {}) = 0;
+  /// Both, timed. A mask that is no part of the work is made before.
   virtual PhaseTimes sample() = 0;
 
   /// The mask that the last run left.

@@ -46,5 +46,4 @@ class DenseOnDevice : public cuda::DeviceMethod {
 SALEBENCH_DEVICE_SIDE(cuda::DenseSide, DenseOnDevice);
 
 }  // namespace
-
 }  // namespace salebench

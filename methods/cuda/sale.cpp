@@ -29,5 +29,4 @@ class SaleOnDevice : public MaskedDeviceMethod {
 SALEBENCH_DEVICE_SIDE(cuda::SaleSide, SaleOnDevice);
 
 }  // namespace
-
 }  // namespace salebench

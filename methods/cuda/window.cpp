@@ -14,5 +14,4 @@ class WindowTiles : public MaskedDeviceMethod {
 SALEBENCH_DEVICE_SIDE(cuda::WindowSide, WindowTiles);
 
 }  // namespace
-
 }  // namespace salebench
