@@ -11,6 +11,12 @@ BlockSize parse_block(const std::string& text) {
   return {std::stoi(text.substr(0, cross)), std::stoi(text.substr(cross + 1))};
 }
 
+std::vector<std::pair<std::string, BlockSize>> block_choices() {
+  std::vector<std::pair<std::string, BlockSize>> choices;
+  for (const std::string& text : kBlockChoices) choices.emplace_back(text, parse_block(text));
+  return choices;
+}
+
 std::int64_t BlockGrid::tile_tokens(int q_block, int k_block, const RowSet& rows) const {
   const int k0 = k_begin(k_block), k1 = k_end(k_block);
   std::int64_t tokens = 0;

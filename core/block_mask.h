@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/problem.h"
@@ -26,6 +27,8 @@ inline const std::vector<std::string> kBlockChoices = {"64x32", "64x64", "128x32
 
 /// "64x32" to {64, 32}. Throws std::invalid_argument for a text that is not one of kBlockChoices.
 BlockSize parse_block(const std::string& text);
+/// The same choices with their tiles.
+std::vector<std::pair<std::string, BlockSize>> block_choices();
 
 /// Token-exact refinement inside kept tiles: key j of the row at position p counts only if j < sink or p - j < local,
 /// or if the row is one of the last `dense_rows` of the problem.

@@ -42,7 +42,7 @@ Param::Param(std::string name, std::string help, FreeText kind, std::string* tar
 std::string Param::allowed() const {
   if (text_type_ != "choice") return "any";
   if (std::holds_alternative<bool*>(target_)) return "true, false";
-  if (std::holds_alternative<std::string*>(target_)) return fmt::format("{}", fmt::join(choices_, ", "));
+  if (!choices_.empty()) return fmt::format("{}", fmt::join(choices_, ", "));
   return fmt::format("{} to {}", low_, high_);
 }
 
@@ -75,16 +75,21 @@ void Param::parse(std::string_view text) {
     if (text != "true" && text != "false") fail();
     **flag = text == "true";
   } else {
-    if (text_type_ == "choice" && std::find(choices_.begin(), choices_.end(), text) == choices_.end()) fail();
-    *std::get<std::string*>(target_) = text;
+    const auto choice = std::ranges::find(choices_, text);
+    if (text_type_ == "choice" && choice == choices_.end()) fail();
+    if (const auto* chosen = std::get_if<Choice>(&target_))
+      chosen->set(std::size_t(choice - choices_.begin()));
+    else
+      *std::get<std::string*>(target_) = text;
   }
 }
 
 std::string Param::text() const {
   if (knob()) return fmt::format("{}", knob()->value);
+  if (const auto* chosen = std::get_if<Choice>(&target_)) return choices_[chosen->get()];
   return std::visit(
-      [](const auto* target) -> std::string {
-        if constexpr (std::is_same_v<decltype(target), const Knob*>)
+      [](const auto& target) -> std::string {
+        if constexpr (std::is_same_v<decltype(target), Knob* const&> || std::is_same_v<decltype(target), const Choice&>)
           return {};
         else
           return fmt::format("{}", *target);

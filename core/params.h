@@ -1,10 +1,13 @@
 // A method's parameters: one declaration feeds the YAML check, `salebench list`, cell ids and result columns.
 #pragma once
 
+#include <algorithm>
+#include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -18,6 +21,10 @@ struct ParamError : std::runtime_error {
 /// What a text parameter holds that is not one of a few choices. A path is relative to the config that names it, and
 /// the content of its file counts as part of the parameter.
 enum class FreeText { path, name };
+
+/// Values of a parameter by their names; the first is no default.
+template <class Value>
+using Choices = std::vector<std::pair<std::string, Value>>;
 
 /// The scalar by which a method trades density for error: one value for all heads, or one a head, from a file that
 /// `salebench calibrate` wrote. A method indexes it by query head.
@@ -47,6 +54,18 @@ class Param {
   Param(std::string name, std::string help, int low, int high, Knob* target);  ///< whole numbers only
   Param(std::string name, std::string help, bool* target);
   Param(std::string name, std::string help, std::vector<std::string> choices, std::string* target);
+  /// A few values with their names, such as those of an enumeration.
+  template <class Value>
+  Param(std::string name, std::string help, Choices<Value> choices, Value* target)
+      : Param(std::move(name), std::move(help), std::vector<std::string>(), static_cast<std::string*>(nullptr)) {
+    Choice choice;
+    choice.set = [choices, target](std::size_t place) { *target = choices[place].second; };
+    choice.get = [choices, target] {
+      return std::size_t(std::ranges::find(choices, *target, &std::pair<std::string, Value>::second) - choices.begin());
+    };
+    for (const auto& [text, value] : choices) choices_.push_back(text);
+    target_ = choice;
+  }
   Param(std::string name, std::string help, FreeText kind, std::string* target);
 
   const std::string& name() const { return name_; }
@@ -69,7 +88,12 @@ class Param {
   std::vector<std::string> choices_;
   std::string text_type_ = "choice";
   bool whole_ = false;  // of a knob: only whole numbers
-  std::variant<double*, int*, bool*, std::string*, Knob*> target_;
+  /// A variable that holds one of choices_, by place.
+  struct Choice {
+    std::function<void(std::size_t)> set;
+    std::function<std::size_t()> get;
+  };
+  std::variant<double*, int*, bool*, std::string*, Knob*, Choice> target_;
 };
 
 /// The parameter for the knob's calibration file; by convention its name is the knob's in the plural.

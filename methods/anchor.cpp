@@ -44,7 +44,7 @@ struct SuperBlock {
 class Anchor : public Method {
   Knob theta_{.value = 12};
   int step_ = 16;
-  std::string rule_ = "intended";
+  enum class Rule { intended, shipped } rule_ = Rule::intended;
 
  public:
   Params params() override {
@@ -53,7 +53,7 @@ class Anchor : public Method {
             {"step", "query blocks of 128 rows that share their columns (authors: 16 or 32)", 1, 64, &step_},
             {"rule",
              "intended, or shipped: as the authors' models run it, exact over the first 128 x step keys",
-             {"intended", "shipped"},
+             {{"intended", Rule::intended}, {"shipped", Rule::shipped}},
              &rule_}};
   }
   BlockSize block() const override { return {kBlock, 1}; }
@@ -134,7 +134,7 @@ class Anchor : public Method {
     for (int s = supers - 1; s >= 0; --s) {
       for (int head = 0; head < mask.heads; ++head) {
         const int row = s * super_rows();
-        const SuperBlock sb(head, row, super_rows(), mask.grid.position(row), rule_ == "shipped");
+        const SuperBlock sb(head, row, super_rows(), mask.grid.position(row), rule_ == Rule::shipped);
         keep_exact(mask, sb);
         std::vector<float> row_max(sb.rows, -std::numeric_limits<float>::infinity());
         raise_max(sb, 0, sb.first_end, row_max);

@@ -21,22 +21,22 @@ namespace salebench {
 
 class Blasst : public Method {
   Knob scale_{.value = 1000, .larger = Knob::Trend::keeps_less};
-  std::string block_ = "128x128";
-  std::string order_ = "ascending";
+  BlockSize block_{128, 128};
+  enum class Order { ascending, descending } order_ = Order::ascending;
 
  public:
   Params params() override {
     return {{"scale", "threshold times kv_len: lambda = scale / kv_len, at most 1", 0.0, 1e5, &scale_},
             calibration_file("scales", &scale_),
-            {"block", "tile: query rows that decide together x keys", kBlockChoices, &block_},
+            {"block", "tile: query rows that decide together x keys", block_choices(), &block_},
             {"order",
              "tiles visited from the first key on, or from the diagonal back",
-             {"ascending", "descending"},
+             {{"ascending", Order::ascending}, {"descending", Order::descending}},
              &order_}};
   }
-  BlockSize block() const override { return parse_block(block_); }
+  BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
-  bool keeps_diagonal() const override { return order_ == "descending"; }
+  bool keeps_diagonal() const override { return order_ == Order::descending; }
   bool has_selection() const override { return false; }
   bool shared_attend() const override { return false; }  // its tiles are found on the way
   About about() const override {
@@ -77,7 +77,7 @@ class Blasst : public Method {
     std::vector<double> running(grid.block.q, -std::numeric_limits<double>::infinity());
     const int begin = grid.visible_begin(qb), end = grid.causal_end(qb);
     for (int i = begin; i < end; ++i) {
-      const int kb = order_ == "ascending" ? i : begin + end - 1 - i;
+      const int kb = order_ == Order::ascending ? i : begin + end - 1 - i;
       bool any = false;
       for (int row = grid.q_begin(qb); row < grid.q_end(qb); ++row) {
         double& m = running[row - grid.q_begin(qb)];
@@ -110,7 +110,8 @@ class Blasst : public Method {
     for (int head = 0; head < p.shape.q_heads; ++head)
       reach.push_back(float(log_lambda(head, p.shape) * std::numbers::log2e));
     cpu::skip_attention(p, all.view(),
-                        {.reach = reach, .group_rows = grid.block.q, .descending = order_ == "descending"}, out, kept);
+                        {.reach = reach, .group_rows = grid.block.q, .descending = order_ == Order::descending}, out,
+                        kept);
   }
 };
 

@@ -14,24 +14,29 @@ namespace salebench {
 
 class BlockTopk : public Method {
   Knob budget_{.value = 0.1};
-  std::string block_ = "64x64";
-  std::string pool_ = "mean";
-  std::string scope_ = "row";
+  BlockSize block_{64, 64};
+  enum class Pool { mean, max } pool_ = Pool::mean;
+  enum class Scope { row, global } scope_ = Scope::row;
   int sink_ = 1;
   int local_ = 1;
 
  public:
   Params params() override {
-    return {
-        {"budget", "fraction of the causal key blocks that is kept", 0.0, 1.0, &budget_},
-        calibration_file("budgets", &budget_),
-        {"block", "tile: query rows x keys", kBlockChoices, &block_},
-        {"pool", "mean, or max: the largest value of each channel over the tokens of a block", {"mean", "max"}, &pool_},
-        {"scope", "who spends the budget: each query block, or the head as a whole", {"row", "global"}, &scope_},
-        {"sink", "leading key blocks always kept, inside the budget", 0, 1024, &sink_},
-        {"local", "latest key blocks always kept, inside the budget", 1, 1024, &local_}};
+    return {{"budget", "fraction of the causal key blocks that is kept", 0.0, 1.0, &budget_},
+            calibration_file("budgets", &budget_),
+            {"block", "tile: query rows x keys", block_choices(), &block_},
+            {"pool",
+             "mean, or max: the largest value of each channel over the tokens of a block",
+             {{"mean", Pool::mean}, {"max", Pool::max}},
+             &pool_},
+            {"scope",
+             "who spends the budget: each query block, or the head as a whole",
+             {{"row", Scope::row}, {"global", Scope::global}},
+             &scope_},
+            {"sink", "leading key blocks always kept, inside the budget", 0, 1024, &sink_},
+            {"local", "latest key blocks always kept, inside the budget", 1, 1024, &local_}};
   }
-  BlockSize block() const override { return parse_block(block_); }
+  BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {"the common baseline; MInference (arXiv 2407.02490) has it as its block-sparse pattern",
@@ -43,16 +48,16 @@ class BlockTopk : public Method {
   }
 
   std::any device_side(const Shape& shape) const override {
-    if (pool_ != "mean" || scope_ != "row") return {};
+    if (pool_ != Pool::mean || scope_ != Scope::row) return {};
     return cuda::TopTilesSide{budget_.values(shape.q_heads), {sink_, local_}};
   }
 
   void select(const HostProblem& p, MaskView mask) const override {
     const BlockGrid& grid = mask.grid;
-    const PooledMap map(p, grid, pool_ == "mean" ? cpu::mean_pool : cpu::max_pool);
+    const PooledMap map(p, grid, pool_ == Pool::mean ? cpu::mean_pool : cpu::max_pool);
     for (int head = 0; head < mask.heads; ++head) {
       std::vector<float> score = map.logits(head);
-      if (scope_ == "global") {
+      if (scope_ == Scope::global) {
         block_causal_softmax(score, grid);
         keep_best_of_head(score, head, mask);
         continue;

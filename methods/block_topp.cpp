@@ -13,15 +13,15 @@ namespace salebench {
 
 class BlockTopp : public Method {
   Knob top_p_{.value = 0.9};
-  std::string block_ = "128x128";
+  BlockSize block_{128, 128};
 
  public:
   Params params() override {
     return {{"top_p", "estimated attention mass that a query block keeps; 1 keeps all", 0.0, 1.0, &top_p_},
             calibration_file("top_ps", &top_p_),
-            {"block", "tile: query rows x keys", kBlockChoices, &block_}};
+            {"block", "tile: query rows x keys", block_choices(), &block_}};
   }
-  BlockSize block() const override { return parse_block(block_); }
+  BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {"the common baseline; mean pooling of PBS-Attn (arXiv 2510.21270), authors' code at 8ce8e02, unpermuted",

@@ -31,7 +31,7 @@ ParamValues parse_values(const std::string& text) {
 
 class Delta : public Method {
   std::string base_name_ = "streaming", base_text_;
-  std::string mode_ = "delta";
+  enum class Mode { correct, recompute } mode_ = Mode::correct;
   int stride_ = 64;
   Knob knob_;
   std::unique_ptr<Method> base_;
@@ -48,7 +48,7 @@ class Delta : public Method {
         {"base_params", "parameters of the base: name=value, separated by spaces", FreeText::name, &base_text_},
         {"mode",
          "delta: correct whole strides; recompute: only the rows computed again",
-         {"delta", "recompute"},
+         {{"delta", Mode::correct}, {"recompute", Mode::recompute}},
          &mode_},
         {"stride", "of each `stride` rows the first is computed again", 1, 1 << 20, &stride_}};
     for (const Param& param : base_->params()) {
@@ -109,7 +109,7 @@ class Delta : public Method {
     const std::size_t dim = p.shape.head_dim, strides = tail / stride_;
     std::vector<float> dense(p.shape.q_heads * strides * dim), lse(p.shape.q_heads * strides);
     cpu::dense_attention_of_rows(p, 0, tail, stride_, {dense, lse});
-    const int corrected = mode_ == "delta" ? stride_ : 1;
+    const int corrected = mode_ == Mode::correct ? stride_ : 1;
 #pragma omp parallel for collapse(2)
     for (int head = 0; head < p.shape.q_heads; ++head) {
       for (std::size_t stride = 0; stride < strides; ++stride) {

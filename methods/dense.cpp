@@ -9,12 +9,15 @@
 namespace salebench {
 
 class Dense : public Method {
-  std::string attend_ = "exact";
+  enum class Attend { exact, sage } attend_ = Attend::exact;
   std::string kernel_ = "ours";
 
  public:
   Params params() override {
-    return {{"attend", "exact, or SageAttention's int8 Q and K", {"exact", "sage"}, &attend_},
+    return {{"attend",
+             "exact, or SageAttention's int8 Q and K",
+             {{"exact", Attend::exact}, {"sage", Attend::sage}},
+             &attend_},
             {"kernel",
              "whose kernel; on backend cuda also those of others, where they are built in (salebench info)",
              {"ours", "cudnn", "flashinfer", "fa3"},
@@ -27,7 +30,7 @@ class Dense : public Method {
   BlockSize block() const override { return {64, 64}; }
   bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::baseline; }
-  bool exact_attend() const override { return attend_ == "exact"; }
+  bool exact_attend() const override { return attend_ == Attend::exact; }
 
   bool shared_attend() const override { return false; }
   bool has_selection() const override { return false; }
@@ -41,7 +44,7 @@ class Dense : public Method {
   void select(const HostProblem&, MaskView mask) const override { keep_causal(mask); }
 
   void attend(const HostProblem& problem, ConstMaskView, AttentionView out) const override {
-    if (attend_ == "sage")
+    if (attend_ == Attend::sage)
       sage_attend(problem, nullptr, out);
     else
       cpu::dense_attention(problem, out);

@@ -15,17 +15,20 @@ namespace salebench {
 
 class OracleGlobal : public Method {
   Knob budget_{.value = 0.1};
-  std::string by_ = "mass";
-  std::string block_ = "64x32";
+  enum class By { mass, value } by_ = By::mass;
+  BlockSize block_{64, 32};
 
  public:
   Params params() override {
     return {{"budget", "share of the head's causal tiles that is kept", 0.0, 1.0, &budget_},
             calibration_file("budgets", &budget_),
-            {"by", "mass: true mass; value: mass times the norm of the tile's mean value", {"mass", "value"}, &by_},
-            {"block", "tile: query rows x keys", kBlockChoices, &block_}};
+            {"by",
+             "mass: true mass; value: mass times the norm of the tile's mean value",
+             {{"mass", By::mass}, {"value", By::value}},
+             &by_},
+            {"block", "tile: query rows x keys", block_choices(), &block_}};
   }
-  BlockSize block() const override { return parse_block(block_); }
+  BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::oracle; }
   bool keeps_diagonal() const override { return false; }
@@ -77,7 +80,7 @@ class OracleGlobal : public Method {
   /// What a unit of mass on each key block counts: [k_blocks].
   std::vector<float> tile_values(const HostProblem& p, const BlockGrid& grid, int head) const {
     std::vector<float> norms(grid.k_blocks(), 1.0f);
-    if (by_ == "mass") return norms;
+    if (by_ == By::mass) return norms;
     const int dim = p.shape.head_dim;
     const std::vector<float> means = cpu::mean_pool(p.v_of(head), p.shape.kv_len, dim, grid.block.k);
     for (std::size_t kb = 0; kb < norms.size(); ++kb) {

@@ -9,18 +9,20 @@ namespace salebench {
 
 class OracleThreshold : public Method {
   Knob threshold_{.value = 0.001, .larger = Knob::Trend::keeps_less};
-  std::string by_ = "mass";
-  std::string block_ = "64x32";
+  enum class By { mass, max } by_ = By::mass;
+  BlockSize block_{64, 32};
 
  public:
   Params params() override {
-    return {
-        {"threshold", "true probability that a tile must reach; 0 keeps every tile", 0.0, 1.0, &threshold_},
-        calibration_file("thresholds", &threshold_),
-        {"by", "mass: sum over the tile's keys, mean over its rows; max: largest of its pairs", {"mass", "max"}, &by_},
-        {"block", "tile: query rows x keys", kBlockChoices, &block_}};
+    return {{"threshold", "true probability that a tile must reach; 0 keeps every tile", 0.0, 1.0, &threshold_},
+            calibration_file("thresholds", &threshold_),
+            {"by",
+             "mass: sum over the tile's keys, mean over its rows; max: largest of its pairs",
+             {{"mass", By::mass}, {"max", By::max}},
+             &by_},
+            {"block", "tile: query rows x keys", block_choices(), &block_}};
   }
-  BlockSize block() const override { return parse_block(block_); }
+  BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::oracle; }
   bool keeps_diagonal() const override { return false; }
@@ -30,11 +32,11 @@ class OracleThreshold : public Method {
   }
 
   void select(const HostProblem& p, MaskView mask) const override {
-    keep_reaching(by_ == "max" ? true_peak(p, mask.grid) : true_mass(p, mask.grid), mask);
+    keep_reaching(by_ == By::max ? true_peak(p, mask.grid) : true_mass(p, mask.grid), mask);
   }
   void select_fast(const HostProblem& p, MaskView mask) const override {
     const std::vector<float> lse = fast_lse(p);
-    keep_reaching(by_ == "max" ? cpu::block_peak(p, lse, mask.grid) : cpu::block_mass(p, lse, mask.grid), mask);
+    keep_reaching(by_ == By::max ? cpu::block_peak(p, lse, mask.grid) : cpu::block_mass(p, lse, mask.grid), mask);
   }
 
  private:

@@ -9,7 +9,7 @@ namespace salebench {
 
 class OracleTopk : public Method {
   Knob budget_{.value = 0.1};
-  std::string block_ = "64x32";
+  BlockSize block_{64, 32};
   int sink_ = 0;
   int local_ = 0;
 
@@ -17,11 +17,11 @@ class OracleTopk : public Method {
   Params params() override {
     return {{"budget", "fraction of a query block's causal key blocks that is kept", 0.0, 1.0, &budget_},
             calibration_file("budgets", &budget_),
-            {"block", "tile: query rows x keys", kBlockChoices, &block_},
+            {"block", "tile: query rows x keys", block_choices(), &block_},
             {"sink", "leading key blocks always kept, inside the budget", 0, 1024, &sink_},
             {"local", "latest key blocks always kept, inside the budget", 0, 1024, &local_}};
   }
-  BlockSize block() const override { return parse_block(block_); }
+  BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::oracle; }
   About about() const override {

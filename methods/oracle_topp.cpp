@@ -11,15 +11,15 @@ namespace salebench {
 
 class OracleTopp : public Method {
   Knob top_p_{.value = 0.9};
-  std::string block_ = "64x32";
+  BlockSize block_{64, 32};
 
  public:
   Params params() override {
     return {{"top_p", "true mass that each query block keeps at least; 1 keeps every tile", 0.0, 1.0, &top_p_},
             calibration_file("top_ps", &top_p_),
-            {"block", "tile: query rows x keys", kBlockChoices, &block_}};
+            {"block", "tile: query rows x keys", block_choices(), &block_}};
   }
-  BlockSize block() const override { return parse_block(block_); }
+  BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::oracle; }
   bool keeps_diagonal() const override { return false; }

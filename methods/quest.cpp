@@ -39,14 +39,17 @@ PageBounds page_bounds(const HostProblem& p, int kv_head, const BlockGrid& grid)
 class Quest : public Method {
   Knob budget_{.value = 0.2};
   int page_ = 16;
-  std::string reduce_ = "max";
+  enum class Reduce { max, mean } reduce_ = Reduce::max;
 
  public:
   Params params() override {
     return {{"budget", "fraction of a query block's causal pages that is kept", 0.0, 1.0, &budget_},
             calibration_file("budgets", &budget_),
             {"page", "keys of a page", 1, 1 << 12, &page_},
-            {"reduce", "how the bounds of a query block's 64 rows become one", {"max", "mean"}, &reduce_}};
+            {"reduce",
+             "how the bounds of a query block's 64 rows become one",
+             {{"max", Reduce::max}, {"mean", Reduce::mean}},
+             &reduce_}};
   }
   BlockSize block() const override { return {64, page_}; }
   bool honours_sliding_window() const override { return true; }
@@ -76,7 +79,7 @@ class Quest : public Method {
             }
             most = std::max(most, bound), sum += bound;
           }
-          score[kb] = float(reduce_ == "max" ? most : sum);
+          score[kb] = float(reduce_ == Reduce::max ? most : sum);
         }
         keep_pages(score, head, qb, mask);
       }
@@ -96,11 +99,11 @@ class Quest : public Method {
         std::vector<float> split(std::size_t(cpu::kRowTile) * 2 * dim);  // [64, 2 head_dim]
         for (int r = 0; r < rows; ++r) {
           const float* const q = p.q_head(head) + std::size_t(grid.q_begin(qb) + r) * dim;
-          float* const out = &split[reduce_ == "max" ? std::size_t(r) * 2 * dim : 0];
+          float* const out = &split[reduce_ == Reduce::max ? std::size_t(r) * 2 * dim : 0];
           for (int d = 0; d < dim; ++d) out[d] += std::max(q[d], 0.0f), out[dim + d] += std::max(-q[d], 0.0f);
         }
         std::vector<float> score(cpu::round_up(grid.causal_end(qb), cpu::kPanelKeys));
-        cpu::row_max(split.data(), reduce_ == "max" ? rows : 1, 2 * dim, pages[p.shape.kv_head_of(head)], score);
+        cpu::row_max(split.data(), reduce_ == Reduce::max ? rows : 1, 2 * dim, pages[p.shape.kv_head_of(head)], score);
         keep_pages(score, head, qb, mask);
       }
     }

@@ -10,16 +10,16 @@ namespace salebench {
 class RandomTiles : public Method {
   static constexpr std::uint32_t kStream = 1000;  // apart from those of the random tensors
   Knob density_{.value = 0.2};
-  std::string block_ = "64x64";
+  BlockSize block_{64, 64};
 
  public:
   Params params() override {
     return {{"density", "fraction of a query block's causal key blocks that is kept, its diagonal included", 0.0, 1.0,
              &density_},
             calibration_file("densities", &density_),
-            {"block", "tile: query rows x keys", kBlockChoices, &block_}};
+            {"block", "tile: query rows x keys", block_choices(), &block_}};
   }
-  BlockSize block() const override { return parse_block(block_); }
+  BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {"the usual control", "none",

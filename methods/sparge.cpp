@@ -72,7 +72,7 @@ int within_mass(const std::vector<ScoredTile>& sorted, double mass) {
 
 class Sparge : public Method {
   Knob budget_{.value = 0.5};
-  std::string mode_ = "topk";
+  enum class Mode { topk, cdf } mode_ = Mode::topk;
   double simthreshd1_ = -0.1;
   bool attention_sink_ = false;
   double pv_threshold_ = kPvOff;
@@ -82,7 +82,7 @@ class Sparge : public Method {
     return {{"budget", "topk: share of the whole row width (authors: 0.5); cdf: pooled softmax mass (authors: 0.98)",
              0.0, 1.0, &budget_},
             calibration_file("budgets", &budget_),
-            {"mode", "how a row's tiles are counted", {"topk", "cdf"}, &mode_},
+            {"mode", "how a row's tiles are counted", {{"topk", Mode::topk}, {"cdf", Mode::cdf}}, &mode_},
             {"simthreshd1", "mean cosine above which a block is pooled (authors: -0.1 with topk, 0.6 with cdf)", -1.0,
              1.0, &simthreshd1_},
             {"attention_sink", "always keep key block 0", &attention_sink_},
@@ -148,9 +148,9 @@ class Sparge : public Method {
     }
     if (tiles.empty()) return;
     std::ranges::sort(tiles);
-    const int wanted = std::max(1, mode_ == "cdf" ? within_mass(tiles, budget_[head])
-                                                  // The small term keeps 0.29 * 100 blocks at 29.
-                                                  : int(std::floor(budget_[head] * mask.grid.k_blocks() + 1e-9)));
+    const int wanted = std::max(1, mode_ == Mode::cdf ? within_mass(tiles, budget_[head])
+                                                      // The small term keeps 0.29 * 100 blocks at 29.
+                                                      : int(std::floor(budget_[head] * mask.grid.k_blocks() + 1e-9)));
     for (int i = 0; i < std::min(wanted, int(tiles.size())); ++i) mask.keep(head, qb, tiles[i].second);
   }
 };

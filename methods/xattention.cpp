@@ -35,19 +35,21 @@ std::int64_t chunk_tokens(int kv_len) {
 
 class Xattention : public Method {
   Knob tau_{.value = 0.9};
-  std::string stride_ = "8";
-  std::string rule_ = "intended";
+  int stride_ = 8;
+  enum class Rule { intended, shipped } rule_ = Rule::intended;
 
  public:
   Params params() override {
-    return {
-        {"tau", "share of a query block's estimated attention that is kept", 0.0, 1.0, &tau_},
-        calibration_file("taus", &tau_),
-        {"stride", "tokens whose products are summed along an antidiagonal", {"4", "8", "16", "32", "64"}, &stride_},
-        {"rule",
-         "intended, or shipped: as the authors' code sums, which forgets key block 0 and keeps a block more",
-         {"intended", "shipped"},
-         &rule_}};
+    return {{"tau", "share of a query block's estimated attention that is kept", 0.0, 1.0, &tau_},
+            calibration_file("taus", &tau_),
+            {"stride",
+             "tokens whose products are summed along an antidiagonal",
+             {{"4", 4}, {"8", 8}, {"16", 16}, {"32", 32}, {"64", 64}},
+             &stride_},
+            {"rule",
+             "intended, or shipped: as the authors' code sums, which forgets key block 0 and keeps a block more",
+             {{"intended", Rule::intended}, {"shipped", Rule::shipped}},
+             &rule_}};
   }
   BlockSize block() const override { return {kBlock, kBlock}; }
   About about() const override {
@@ -71,7 +73,7 @@ class Xattention : public Method {
   }
 
  private:
-  int stride() const { return std::stoi(stride_); }
+  int stride() const { return stride_; }
 
   /// Appends the tiles of one head, [q_blocks, k_blocks].
   void add_plain_mass(const HostProblem& p, int head, const BlockGrid& grid, std::vector<float>& mass) const {
@@ -117,7 +119,7 @@ class Xattention : public Method {
   /// row's total.
   void keep_row(const float* mass, int head, int qb, MaskView mask) const {
     const BlockGrid& grid = mask.grid;
-    const bool lags = rule_ == "shipped" && grid.position(grid.q_begin(qb)) < chunk_tokens(grid.kv_len);
+    const bool lags = rule_ == Rule::shipped && grid.position(grid.q_begin(qb)) < chunk_tokens(grid.kv_len);
     if (!lags) mask.keep(head, qb, 0);
     mask.keep_range(head, qb, grid.diagonal_begin(qb), grid.diagonal_end(qb));
     std::vector<int> rest;

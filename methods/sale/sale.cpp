@@ -24,34 +24,50 @@ namespace salebench {
 
 class Sale : public Method {
   Knob threshold_{.value = 0.004, .larger = Knob::Trend::keeps_less};
-  std::string block_ = "64x32";
-  std::string bits_ = "4";
-  std::string scales_ = "thread";
-  std::string smooth_ = "qk";
+  BlockSize block_{64, 32};
+  sale::Codes bits_ = sale::Codes::int4;
+  cpu::ScaleGroups scales_ = cpu::ScaleGroups::thread;
+  enum class Smooth { qk, k, none } smooth_ = Smooth::qk;
   int local_blocks_ = 4;
-  std::string reference_ = "fixed";
-  std::string threshold_scaling_ = "none";
-  std::string attend_ = "exact";
+  enum class Reference { fixed, running } reference_ = Reference::fixed;
+  enum class Scaling { none, inverse_length } threshold_scaling_ = Scaling::none;
+  enum class Attend { exact, sage } attend_ = Attend::exact;
 
  public:
   Params params() override {
-    return {{"threshold", "relative attention score that keeps a tile; below 1e-5 the head is dense", 0.0, 1.0,
-             &threshold_},
-            calibration_file("thresholds", &threshold_),
-            {"block", "tile: query rows x keys; the paper's is 64x32", kBlockChoices, &block_},
-            {"bits", "width of the estimate's codes; 16 uses exact logits", {"4", "8", "16", "fp8"}, &bits_},
-            {"scales", "of 4 and 8 bits: shared by what a thread holds, or one a token", {"thread", "token"}, &scales_},
-            {"smooth", "subtract the mean of Q and K, of K, or none before quantising", {"qk", "k", "none"}, &smooth_},
-            {"local_blocks", "least number of latest 32-key blocks always kept; for 128 rows 2 more", 1, 4096,
-             &local_blocks_},
-            {"reference", "sink and local keys, or with them the tiles kept so far", {"fixed", "running"}, &reference_},
-            {"threshold_scaling",
-             "inverse_length: threshold * 8192 / kv_len",
-             {"none", "inverse_length"},
-             &threshold_scaling_},
-            {"attend", "exact, or SageAttention's int8 Q and K", {"exact", "sage"}, &attend_}};
+    return {
+        {"threshold", "relative attention score that keeps a tile; below 1e-5 the head is dense", 0.0, 1.0,
+         &threshold_},
+        calibration_file("thresholds", &threshold_),
+        {"block", "tile: query rows x keys; the paper's is 64x32", block_choices(), &block_},
+        {"bits",
+         "width of the estimate's codes; 16 uses exact logits",
+         {{"4", sale::Codes::int4}, {"8", sale::Codes::int8}, {"16", sale::Codes::exact}, {"fp8", sale::Codes::fp8}},
+         &bits_},
+        {"scales",
+         "of 4 and 8 bits: shared by what a thread holds, or one a token",
+         {{"thread", cpu::ScaleGroups::thread}, {"token", cpu::ScaleGroups::token}},
+         &scales_},
+        {"smooth",
+         "subtract the mean of Q and K, of K, or none before quantising",
+         {{"qk", Smooth::qk}, {"k", Smooth::k}, {"none", Smooth::none}},
+         &smooth_},
+        {"local_blocks", "least number of latest 32-key blocks always kept; for 128 rows 2 more", 1, 4096,
+         &local_blocks_},
+        {"reference",
+         "sink and local keys, or with them the tiles kept so far",
+         {{"fixed", Reference::fixed}, {"running", Reference::running}},
+         &reference_},
+        {"threshold_scaling",
+         "inverse_length: threshold * 8192 / kv_len",
+         {{"none", Scaling::none}, {"inverse_length", Scaling::inverse_length}},
+         &threshold_scaling_},
+        {"attend",
+         "exact, or SageAttention's int8 Q and K",
+         {{"exact", Attend::exact}, {"sage", Attend::sage}},
+         &attend_}};
   }
-  BlockSize block() const override { return parse_block(block_); }
+  BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {
@@ -64,7 +80,7 @@ class Sale : public Method {
         "64x32, fp8 and threshold_scaling are additions; with reference: running a larger threshold may keep a "
         "little more"};
   }
-  bool exact_attend() const override { return attend_ == "exact"; }
+  bool exact_attend() const override { return attend_ == Attend::exact; }
 
   bool causal_only() const override { return true; }
   std::string remark(const Shape& shape) const override {
@@ -82,7 +98,7 @@ class Sale : public Method {
         keep_causal(mask, head);
         continue;
       }
-      const sale::Estimate estimate(p, head, bits_, groups(), smooth_ == "qk");
+      const sale::Estimate estimate(p, head, bits_, scales_, smooth_ == Smooth::qk);
       const std::vector<cpu::ScanRange> middle = sale::keep_sink_and_local(mask, head, local_blocks_);
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) scan_plain(p, estimate, middle[qb], head, qb, mask);
     }
@@ -108,20 +124,24 @@ class Sale : public Method {
       std::ranges::fill(of_head, std::numeric_limits<float>::infinity());  // nothing left to find
     }
     const cpu::RunningReference following{p, log_thresholds, sale::segment_blocks(mask.grid)};
-    const cpu::RunningReference* running = reference_ == "running" ? &following : nullptr;
-    if (bits_ == "16") return cpu::scan_exact(p, middle, limit, mask, running);
-    if (bits_ == "fp8") return scan_fp8(p, middle, limit, mask, running);
-    const int levels = bits_ == "4" ? 7 : 127;
-    cpu::scan_codes(p.shape, cpu::quantize(p, levels, smooth_ == "qk", groups()), middle, limit, mask, running);
+    const cpu::RunningReference* running = reference_ == Reference::running ? &following : nullptr;
+    if (bits_ == sale::Codes::exact) return cpu::scan_exact(p, middle, limit, mask, running);
+    if (bits_ == sale::Codes::fp8) return scan_fp8(p, middle, limit, mask, running);
+    const int levels = bits_ == sale::Codes::int4 ? 7 : 127;
+    cpu::scan_codes(p.shape, cpu::quantize(p, levels, smooth_ == Smooth::qk, scales_), middle, limit, mask, running);
   }
 
   std::any device_side(const Shape& shape) const override {
-    if (bits_ == "fp8" || scales_ != "thread" || reference_ != "fixed" || attend_ != "exact") return {};
+    if (bits_ == sale::Codes::fp8 || scales_ != cpu::ScaleGroups::thread || reference_ != Reference::fixed ||
+        attend_ != Attend::exact)
+      return {};
     cuda::SaleSide side;
-    side.options = {.bits = std::stoi(bits_),
+    side.options = {.bits = bits_ == sale::Codes::int4   ? 4
+                            : bits_ == sale::Codes::int8 ? 8
+                                                         : 16,
                     .local_blocks = local_blocks_,
-                    .smooth_q = smooth_ == "qk",
-                    .smooth_k = smooth_ != "none",
+                    .smooth_q = smooth_ == Smooth::qk,
+                    .smooth_k = smooth_ != Smooth::none,
                     .all_dense = sale::short_input(shape)};
     for (int head = 0; head < shape.q_heads; ++head)
       side.log_thresholds.push_back(dense_head(head) ? -std::numeric_limits<float>::infinity()
@@ -130,7 +150,7 @@ class Sale : public Method {
   }
 
   void attend(const HostProblem& problem, ConstMaskView mask, AttentionView out) const override {
-    if (attend_ == "sage")
+    if (attend_ == Attend::sage)
       sage_attend(problem, &mask, out);
     else
       Method::attend(problem, mask, out);
@@ -143,7 +163,8 @@ class Sale : public Method {
     std::vector<double> limit;
     for (int kb = middle.begin; kb < middle.end; ++kb) {
       const int in_segment = (kb - middle.begin) % sale::segment_blocks(mask.grid);
-      if (kb == middle.begin || (reference_ == "running" && in_segment == 0)) limit = row_limits(p, mask, head, qb);
+      if (kb == middle.begin || (reference_ == Reference::running && in_segment == 0))
+        limit = row_limits(p, mask, head, qb);
       if (any_reaches(estimate, mask.grid, qb, kb, limit)) mask.keep(head, qb, kb);
     }
   }
@@ -166,7 +187,7 @@ class Sale : public Method {
 
   void scan_fp8(const HostProblem& p, std::span<const cpu::ScanRange> middle, std::span<const float> limit,
                 MaskView mask, const cpu::RunningReference* running) const {
-    const cpu::Fp8Operands operands = cpu::quantize_fp8(p, smooth_ == "qk");
+    const cpu::Fp8Operands operands = cpu::quantize_fp8(p, smooth_ == Smooth::qk);
     HostProblem rounded = p;
     rounded.q = operands.q;
     rounded.k = operands.k;
@@ -175,7 +196,7 @@ class Sale : public Method {
 
   /// The problem with K minus its mean: `means` and `keys` hold both. Without smoothing the problem as it is.
   HostProblem smoothed(HostProblem p, std::vector<float>& means, std::vector<float>& keys) const {
-    if (smooth_ == "none") return p;
+    if (smooth_ == Smooth::none) return p;
     means = cpu::key_means(p);
     cpu::smooth_keys(p, means, keys);
     p.k = keys;
@@ -183,10 +204,9 @@ class Sale : public Method {
   }
 
   double log_threshold(const Shape& shape, int head) const {
-    return sale::log_threshold(threshold_[head], threshold_scaling_ == "inverse_length", shape.kv_len);
+    return sale::log_threshold(threshold_[head], threshold_scaling_ == Scaling::inverse_length, shape.kv_len);
   }
   bool dense_head(int head) const { return threshold_[head] < sale::kDenseThreshold; }
-  cpu::ScaleGroups groups() const { return scales_ == "thread" ? cpu::ScaleGroups::thread : cpu::ScaleGroups::token; }
 };
 
 SALEBENCH_METHOD(Sale, "sale", 1, "SALE: low-bit QK estimate, relative attention score, 64 x 32 tiles");

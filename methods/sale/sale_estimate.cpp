@@ -15,9 +15,9 @@ struct Format {
   float (*round)(float);
 };
 
-Format format_of(const std::string& bits) {
-  if (bits == "fp8") return {kMaxE4m3, [](float x) { return e4m3_to_float(float_to_e4m3(x)); }};
-  return {bits == "4" ? 7.0f : 127.0f, [](float x) { return std::nearbyint(x); }};
+Format format_of(Codes codes) {
+  if (codes == Codes::fp8) return {kMaxE4m3, [](float x) { return e4m3_to_float(float_to_e4m3(x)); }};
+  return {codes == Codes::int4 ? 7.0f : 127.0f, [](float x) { return std::nearbyint(x); }};
 }
 
 /// x [rows, dim] minus mean, in units of the largest value of each group of rows. A group's number is at most that of
@@ -41,15 +41,15 @@ PlainCodes encode(const float* x, const std::vector<float>& mean, int rows, cons
 
 }  // namespace
 
-Estimate::Estimate(const HostProblem& p, int head, const std::string& bits, cpu::ScaleGroups groups, bool smooth_q)
+Estimate::Estimate(const HostProblem& p, int head, Codes codes, cpu::ScaleGroups groups, bool smooth_q)
     : q_(p.q_head(head)),
       k_(p.k_of(head)),
       dim_(p.shape.head_dim),
-      exact_(bits == "16"),
-      by_thread_(groups == cpu::ScaleGroups::thread && bits != "fp8"),
+      exact_(codes == Codes::exact),
+      by_thread_(groups == cpu::ScaleGroups::thread && codes != Codes::fp8),
       bias_(p.shape.kv_len) {
   if (exact_) return;
-  const Format format = format_of(bits);
+  const Format format = format_of(codes);
   const std::vector<float> q_mean = smooth_q ? cpu::channel_means(q_, p.shape.q_len, dim_) : std::vector<float>(dim_);
   const std::vector<float> no_mean(dim_);
   if (by_thread_) {

@@ -15,11 +15,13 @@ struct PlainCodes {
   std::vector<float> scale;  // [rows]
 };
 
-/// Estimated logits S~ of one head, without the softmax scale. bits: "4", "8", "fp8" or "16", which is exact. fp8 has a
-/// scale a row, as the scales by token have.
+/// What an estimate multiplies.
+enum class Codes { int4, int8, fp8, exact };
+
+/// Estimated logits S~ of one head, without the softmax scale. fp8 has a scale a row, as the scales by token have.
 class Estimate {
  public:
-  Estimate(const HostProblem& p, int head, const std::string& bits, cpu::ScaleGroups groups, bool smooth_q);
+  Estimate(const HostProblem& p, int head, Codes codes, cpu::ScaleGroups groups, bool smooth_q);
 
   double operator()(int row, int key) const;
 

@@ -8,10 +8,12 @@
 //         mean hides what varies inside a pool, so the estimate is low (Jensen); thresholds are calibrated for a scan.
 // Sink, local and middle key blocks and short inputs: as sale (sale_geometry.h).
 #include <cmath>
+#include <optional>
 
 #include "core/registry.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/sale_pooled.h"
+#include "kernels/cpu/sale_quantize.h"
 #include "methods/sale/sale_geometry.h"
 #include "methods/sale/sale_reduce.h"
 #include "methods/shared/budget.h"
@@ -20,33 +22,45 @@ namespace salebench {
 
 class SalePooled : public Method {
   Knob threshold_{.value = 1e-4, .larger = Knob::Trend::keeps_less};
-  std::string block_ = "128x32";
-  std::string score_ = "mass";
-  std::string row_pool_ = "4", key_pool_ = "2", row_stride_ = "1";
-  std::string channels_ = "all";
-  std::string precision_ = "exact";
+  BlockSize block_{128, 32};
+  enum class Score { max, mass } score_ = Score::mass;
+  int row_pool_ = 4, key_pool_ = 2, row_stride_ = 1;
+  int channel_parts_ = 1;                 // of head_dim, one of these is scanned
+  std::optional<cpu::RowFormat> format_;  // none: exact
   int local_blocks_ = 4;
-  std::string threshold_scaling_ = "none";
+  enum class Scaling { none, inverse_length } threshold_scaling_ = Scaling::none;
 
  public:
   Params params() override {
     return {{"threshold", "relative score that keeps a tile; at 0 the head is dense", 0.0, 1.0, &threshold_},
             calibration_file("thresholds", &threshold_),
-            {"block", "tile: query rows x keys", kBlockChoices, &block_},
-            {"score", "largest relative score, or summed over keys and averaged over rows", {"max", "mass"}, &score_},
-            {"row_pool", "adjacent query rows that become their mean", {"1", "2", "4", "8"}, &row_pool_},
-            {"key_pool", "adjacent keys that become their mean", {"1", "2", "4", "8"}, &key_pool_},
-            {"row_stride", "scan every n-th pooled row", {"1", "2", "4"}, &row_stride_},
-            {"channels", "rotated channels that are scanned, of head_dim", {"all", "1/2", "1/4", "1/8"}, &channels_},
-            {"precision", "of the scanned operands, one scale a row", {"exact", "8", "fp8"}, &precision_},
+            {"block", "tile: query rows x keys", block_choices(), &block_},
+            {"score",
+             "largest relative score, or summed over keys and averaged over rows",
+             {{"max", Score::max}, {"mass", Score::mass}},
+             &score_},
+            {"row_pool",
+             "adjacent query rows that become their mean",
+             {{"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}},
+             &row_pool_},
+            {"key_pool", "adjacent keys that become their mean", {{"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}}, &key_pool_},
+            {"row_stride", "scan every n-th pooled row", {{"1", 1}, {"2", 2}, {"4", 4}}, &row_stride_},
+            {"channels",
+             "rotated channels that are scanned, of head_dim",
+             {{"all", 1}, {"1/2", 2}, {"1/4", 4}, {"1/8", 8}},
+             &channel_parts_},
+            {"precision",
+             "of the scanned operands, one scale a row",
+             {{"exact", std::nullopt}, {"8", cpu::RowFormat::int8}, {"fp8", cpu::RowFormat::fp8}},
+             &format_},
             {"local_blocks", "least number of latest 32-key blocks always kept; for 128 rows 2 more", 1, 4096,
              &local_blocks_},
             {"threshold_scaling",
              "inverse_length: threshold * 8192 / kv_len",
-             {"none", "inverse_length"},
+             {{"none", Scaling::none}, {"inverse_length", Scaling::inverse_length}},
              &threshold_scaling_}};
   }
-  BlockSize block() const override { return parse_block(block_); }
+  BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
   About about() const override {
     return {
@@ -105,10 +119,10 @@ class SalePooled : public Method {
       const std::vector<float> row_lse =
           sale::reduce_rows({&lse[std::size_t(head) * p.shape.q_len], std::size_t(p.shape.q_len)}, reduction(p.shape));
       const sale::ReducedHead reduced = sale::reduce(p, head, reduction(p.shape));
-      const std::vector<float> score =
-          cpu::reduced_tile_scores({reduced.dim, reduced.rows, rows_per_block(), reduced.keys, tile_keys(), reduced.q,
-                                    reduced.k, row_lse, p.scale},
-                                   score_ == "max" ? cpu::TileScore::max : cpu::TileScore::mass, mask.grid, middle);
+      const std::vector<float> score = cpu::reduced_tile_scores(
+          {reduced.dim, reduced.rows, rows_per_block(), reduced.keys, tile_keys(), reduced.q, reduced.k, row_lse,
+           p.scale},
+          score_ == Score::max ? cpu::TileScore::max : cpu::TileScore::mass, mask.grid, middle);
       const double least = log_threshold(p.shape, head) - log_keys_of_key();
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
         for (int kb = middle[qb].begin; kb < middle[qb].end; ++kb)
@@ -130,22 +144,20 @@ class SalePooled : public Method {
         largest = std::max(largest, relative);
         sum += std::exp(relative);
       }
-    return score_ == "max" ? largest : std::log(sum / (end - begin)) + log_keys_of_key();
+    return score_ == Score::max ? largest : std::log(sum / (end - begin)) + log_keys_of_key();
   }
 
   /// What a pooled key counts for in the mass: as many keys as it stands for.
-  double log_keys_of_key() const { return score_ == "mass" ? std::log(std::stod(key_pool_)) : 0.0; }
+  double log_keys_of_key() const { return score_ == Score::mass ? std::log(double(key_pool_)) : 0.0; }
 
   sale::Reduction reduction(const Shape& shape) const {
-    const int parts = channels_ == "all" ? 1 : std::stoi(channels_.substr(2));
-    return {std::stoi(row_pool_), std::stoi(row_stride_), std::stoi(key_pool_), std::max(1, shape.head_dim / parts),
-            precision_};
+    return {row_pool_, row_stride_, key_pool_, std::max(1, shape.head_dim / channel_parts_), format_};
   }
-  int rows_per_block() const { return block().q / std::stoi(row_pool_) / std::stoi(row_stride_); }
-  int tile_keys() const { return block().k / std::stoi(key_pool_); }
+  int rows_per_block() const { return block().q / row_pool_ / row_stride_; }
+  int tile_keys() const { return block().k / key_pool_; }
 
   double log_threshold(const Shape& shape, int head) const {
-    return sale::log_threshold(threshold_[head], threshold_scaling_ == "inverse_length", shape.kv_len);
+    return sale::log_threshold(threshold_[head], threshold_scaling_ == Scaling::inverse_length, shape.kv_len);
   }
   bool dense_head(int head) const { return threshold_[head] <= 0; }
 };

@@ -24,9 +24,9 @@ std::vector<float> sample(const std::vector<float>& x, int dim) {
   return every(x, dim, std::max(1, int(x.size() / dim) / kSampleRows));
 }
 
-void round_to(const std::string& precision, std::vector<float>& x, int dim) {
-  if (precision == "exact") return;
-  cpu::round_rows(x.data(), int(x.size()) / dim, dim, precision == "8" ? cpu::RowFormat::int8 : cpu::RowFormat::fp8);
+void round_to(std::optional<cpu::RowFormat> format, std::vector<float>& x, int dim) {
+  if (!format) return;
+  cpu::round_rows(x.data(), int(x.size()) / dim, dim, *format);
 }
 
 }  // namespace
@@ -43,8 +43,8 @@ ReducedHead reduce(const HostProblem& p, int head, const Reduction& reduction) {
     out.q = rotate(out.q, rotation.to_q, s.head_dim, out.dim);
     out.k = rotate(out.k, rotation.to_k, s.head_dim, out.dim);
   }
-  round_to(reduction.precision, out.q, out.dim);
-  round_to(reduction.precision, out.k, out.dim);
+  round_to(reduction.format, out.q, out.dim);
+  round_to(reduction.format, out.k, out.dim);
   out.rows = int(out.q.size()) / out.dim;
   out.keys = int(out.k.size()) / out.dim;
   return out;

@@ -1,21 +1,22 @@
 // Smaller operands for SALE's scan: fewer query rows, fewer keys, fewer channels, fewer bits.
 #pragma once
 
+#include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "core/problem.h"
+#include "kernels/cpu/sale_quantize.h"
 
 namespace salebench::sale {
 
 /// What is left out, in this order: `row_pool` query rows and `key_pool` keys become their mean; of the pooled rows
 /// every `row_stride`-th stays; the channels are rotated and cut to `channels` (head_dim: as they are); rows are
-/// rounded to the precision, "exact", "8" or "fp8", with one scale a row.
+/// rounded to the format, if there is one, with one scale a row.
 struct Reduction {
   int row_pool = 1, row_stride = 1, key_pool = 1;
   int channels = 0;
-  std::string precision = "exact";
+  std::optional<cpu::RowFormat> format;
 };
 
 /// Reduced operands of one head. Row i stands for the tokens [i row_stride row_pool, + row_pool), key j for
