@@ -233,7 +233,10 @@ ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunAttribute
     progress.starting(*cell);
     state.forget(cell->id);
     auto result = run_one(plan, *cell, folder, options.in_process, cache);
-    if (!result) break;
+    if (!result) {
+      state.read(folder, cell->id);  // a worker may have ended its cell just before it was ended itself
+      break;
+    }
     progress.finished(*cell, result->cell);
     state.add(std::move(*result));
   }

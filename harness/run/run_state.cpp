@@ -1,5 +1,6 @@
 #include "harness/run/run_state.h"
 
+#include <filesystem>
 #include <set>
 
 #include "core/hdf5.h"
@@ -11,13 +12,17 @@ namespace salebench {
 RunState::RunState(const RunFolder& folder, const Plan& plan) {
   const std::vector<std::string> ids = folder.finished_ids();
   const std::set<std::string> finished(ids.begin(), ids.end());
-  for (const PlannedCell& cell : plan.cells) {
-    if (!finished.contains(cell.id)) continue;
-    try {
-      done_[cell.id] = read_cell(folder.cell_path(cell.id));
-    } catch (const h5::Error&) {
-      // Unfinished: cells are written whole.
-    }
+  for (const PlannedCell& cell : plan.cells)
+    if (finished.contains(cell.id)) read(folder, cell.id);
+}
+
+void RunState::read(const RunFolder& folder, const std::string& id) {
+  const std::string path = folder.cell_path(id);
+  if (std::error_code unknown; !std::filesystem::exists(path, unknown)) return;
+  try {
+    done_[id] = read_cell(path);
+  } catch (const h5::Error&) {
+    // Unfinished: cells are written whole.
   }
 }
 

@@ -15,8 +15,7 @@ class RunState {
  public:
   /// Nothing is finished.
   RunState() = default;
-  /// Reads the files of the plan's finished cells. One that can't be read, as it was damaged from outside, counts as
-  /// unfinished: its cell is run again.
+  /// Reads the files of the plan's finished cells.
   RunState(const RunFolder& folder, const Plan& plan);
 
   bool has(const std::string& id) const { return done_.contains(id); }
@@ -24,6 +23,9 @@ class RunState {
   const CellRecord* find(const std::string& id) const;
   /// A cell is about to be measured anew.
   void forget(const std::string& id) { done_.erase(id); }
+  /// Takes what a cell's file holds, if there is one. A file that can't be read was damaged from outside and counts as
+  /// none: its cell is run again.
+  void read(const RunFolder& folder, const std::string& id);
   void add(CellResult result) { done_[result.cell.id] = std::move(result); }
 
   /// The results of all planned cells, in order; those that are not finished are `interrupted`.
