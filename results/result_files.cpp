@@ -1,5 +1,7 @@
 #include "results/result_files.h"
 
+#include <fmt/format.h>
+
 #include "core/hdf5.h"
 #include "results/table_io.h"
 
@@ -77,7 +79,7 @@ void write_run(const std::string& path, const RunAttributes& attributes, const s
     if (!result.has_stored_mask) continue;
     if (!masks) masks.emplace(root.create_group("masks"));
     const std::string& id = result.cell.id;
-    const h5::File cell_file = h5::File::open(cells_folder + "/" + id + ".h5");
+    const h5::File cell_file = h5::File::open(fmt::format("{}/{}.h5", cells_folder, id));
     masks->copy_from(cell_file.root().open_group("masks"), id, id);
   }
   write_table(root, "cells", cells);
