@@ -2,12 +2,10 @@
 
 #include "harness/cell/cpu_runner.h"
 #include "harness/cell/cuda/cuda_runner.h"
-#include "harness/plan/backends.h"
 
 namespace salebench {
 
 std::unique_ptr<Runner> make_runner(const std::string& backend, const RunnerInputs& inputs) {
-  if (const std::string why = backend_called(backend).why_none(); !why.empty()) throw Unsupported(why);
   return backend == "cuda" ? make_cuda_runner(inputs) : make_cpu_runner(inputs);
 }
 

@@ -96,7 +96,8 @@ class Runner {
   virtual std::string readings() const { return {}; }
 };
 
-/// A method at work on a backend, by its name. Throws Unsupported, as where this machine or build has no such device.
+/// A method at work on a backend, by its name. Throws Unsupported where
+/// the build has no such devices; Backend::why_none() tells whether this machine has.
 std::unique_ptr<Runner> make_runner(const std::string& backend, const RunnerInputs& inputs);
 
 }  // namespace salebench

@@ -5,6 +5,7 @@
 
 #include "core/json_text.h"
 #include "harness/plan/plan.h"
+#include "harness/support/record_json.h"
 #include "results/cell_columns.h"
 
 namespace salebench {
@@ -13,14 +14,7 @@ namespace {
 
 constexpr int kVersion = 3;
 
-/// A record by its columns.
-template <class Record>
-nlohmann::json json_of(const Record& record) {
-  nlohmann::json json;
-  for (const auto& column : columns<Record>())
-    column.visit(record, [&](const auto& value) { json[column.name] = value; });
-  return json;
-}
+/// The inverse of json_of().
 template <class Record>
 Record record_of(const nlohmann::json& json) {
   Record record;

@@ -11,7 +11,8 @@
 #include "datasets/truth_cache.h"
 #include "harness/plan/open_capture.h"
 #include "harness/support/provenance.h"
-#include "results/problem_columns.h"
+#include "harness/support/record_json.h"
+#include "results/schema.h"
 
 namespace salebench {
 namespace {
@@ -40,10 +41,7 @@ std::string list_datasets(std::vector<std::string> paths, bool json) {
       text += fmt::format("  {:<20} {}/{} heads, {} x {} tokens, head_dim {}, {}{}, {}\n", p.id, s.q_heads, s.kv_heads,
                           s.q_len, s.kv_len, s.head_dim, p.dtype,
                           attention_text(p).empty() ? "" : ", " + attention_text(p), p.model);
-      nlohmann::json row = {{"path", path}, {"problem", p.id}};
-      for (const auto& column : problem_columns<ProblemInfo>())
-        column.visit(p, [&](const auto& value) { row[column.name] = value; });
-      all.push_back(row);
+      all.push_back(json_of(p, {{"path", path}, {"problem", p.id}}));
     }
   }
   return json ? json_text(all, 1) + "\n" : text;

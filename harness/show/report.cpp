@@ -11,6 +11,7 @@
 #include "core/hdf5.h"
 #include "core/json_text.h"
 #include "harness/run/run_state.h"
+#include "harness/support/record_json.h"
 #include "harness/support/text_table.h"
 #include "results/places.h"
 
@@ -89,10 +90,7 @@ std::string csv(const std::vector<CellRecord>& records) {
 std::string json(const std::vector<CellRecord>& records) {
   nlohmann::json rows = nlohmann::json::array();
   for (const CellRecord& record : records) {
-    nlohmann::json row;
-    for (const auto& column : columns<CellRecord>())
-      column.visit(record, [&](const auto& value) { row[column.name] = value; });  // NaN becomes null
-    rows.push_back(row);
+    rows.push_back(json_of(record));
   }
   return json_text(rows, 1) + "\n";
 }
