@@ -32,6 +32,7 @@ struct Knob {
   enum class Trend { keeps_more, keeps_less };
 
   double value = 0;
+  std::vector<double> typical{};     ///< from sparse to nearly dense, for a sweep of every method
   Trend larger = Trend::keeps_more;  ///< what a larger value does to the mask: never the opposite
   bool per_head = true;              ///< false where all heads must share the value
   std::string file{};                ///< calibration file; empty for none

@@ -7,15 +7,12 @@
 // This is the partition of the authors' first kernel (anchor_attn.py). rule: shipped is that of the one their models
 // call (anchor_attn_v4.py): exact over as many first keys as a super-block has rows, and over the super-block;
 // candidates still end 128 keys before the super-block, so that no row of it sees those 128.
-// Deviations: v4 counts candidates among its exact keys twice in the softmax, here each key counts once. Float32, where
-// theirs rounds scores and anchors to 16 bits. Chunked prefill: super-blocks count query rows, and their keys go by
-// position.
 #include <limits>
 
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
 #include "kernels/cpu/row_scores.h"
-#include "methods/shared/budget.h"
+#include "methods/shared/logits.h"
 
 namespace salebench {
 namespace {
@@ -42,7 +39,7 @@ struct SuperBlock {
 }  // namespace
 
 class Anchor : public Method {
-  Knob theta_{.value = 12};
+  Knob theta_{.value = 12, .typical = {8, 12}};
   int step_ = 16;
   enum class Rule { intended, shipped } rule_ = Rule::intended;
 
@@ -65,7 +62,8 @@ class Anchor : public Method {
         "super-block itself; the last q_len mod 2048 rows are dense",
         "the partition of the authors' first kernel; the one wired into their models keeps 1.5 to 2.1 times the pairs "
         "at theta 12 (bundled capture): `rule: shipped`, but for the candidates that it counts twice in the softmax; "
-        "float32 scores and anchors, not 16 bits; chunked prefill"};
+        "float32 scores and anchors, not 16 bits; in chunked prefill super-blocks count query rows, and their keys go "
+        "by position"};
   }
   bool causal_only() const override { return true; }
   std::string remark(const Shape& shape) const override {
@@ -74,23 +72,17 @@ class Anchor : public Method {
 
   void select(const HostProblem& p, MaskView mask) const override {
     const int dim = p.shape.head_dim;
-    const auto dot = [dim](const float* q, const float* k) {
-      float sum = 0;
-      for (int d = 0; d < dim; ++d) sum += q[d] * k[d];
-      return sum;
-    };
     const auto raise_max = [&](const SuperBlock& sb, int begin, int end, std::vector<float>& row_max) {
       for (int r = 0; r < sb.rows; ++r)
         for (int j = begin; j < std::min(end, p.key_end(sb.row_begin + r)); ++j)
-          row_max[r] = std::max(row_max[r], p.scale * dot(p.q_head(sb.head) + std::size_t(sb.row_begin + r) * dim,
-                                                          p.k_of(sb.head) + std::size_t(j) * dim));
+          row_max[r] = std::max(row_max[r], float(logit(p, sb.head, sb.row_begin + r, j)));
     };
     const auto score = [&](const SuperBlock& sb, const std::vector<float>& queries, int begin, int end, int stride,
                            std::vector<float>& scores) {
       for (int b = 0; b < step_; ++b)
         for (int j = begin; j < end; ++j)
           scores[std::size_t(b) * stride + j - begin] =
-              p.scale * dot(&queries[std::size_t(b) * dim], p.k_of(sb.head) + std::size_t(j) * dim);
+              float(p.scale * dot(&queries[std::size_t(b) * dim], p.k_of(sb.head) + std::size_t(j) * dim, dim));
     };
     select_by(p, mask, raise_max, score);
   }

@@ -7,8 +7,6 @@
 // documentation (theirs is calibrated by model: 105 for 30 %, 3293 for 70 % skipped of Qwen3-30B); tiles visited from
 // the first key on, as their kernels do. Then the first tile is never skipped, as no row has a maximum yet, but the
 // diagonal may be. `order: descending`, FlashAttention's own order, starts at the diagonal, which is then always kept.
-// Deviations: float32; lambda is capped at 1, where theirs skips everything or runs dense; on Hopper the authors' vote
-// is over 64 rows, so `block: 64x64` is nearer to it than the default.
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -16,11 +14,12 @@
 #include "core/registry.h"
 #include "kernels/cpu/skip_attention.h"
 #include "methods/shared/budget.h"
+#include "methods/shared/logits.h"
 
 namespace salebench {
 
 class Blasst : public Method {
-  Knob scale_{.value = 1000, .larger = Knob::Trend::keeps_less};
+  Knob scale_{.value = 1000, .typical = {5000, 1000, 100}, .larger = Knob::Trend::keeps_less};
   BlockSize block_{128, 128};
   enum class Order { ascending, descending } order_ = Order::ascending;
 
@@ -40,11 +39,13 @@ class Blasst : public Method {
   bool has_selection() const override { return false; }
   bool shared_attend() const override { return false; }  // its tiles are found on the way
   About about() const override {
-    return {"BLASST (arXiv 2512.12087), skip softmax of TensorRT-LLM and FlashInfer",
-            "every exact logit: QK of all tiles is computed",
-            "tiles with a logit within ln(kv_len / scale) of its row's running maximum; decided inside attention, "
-            "before exp, V and PV",
-            "float32; lambda capped at 1; one vote a tile, where the authors' Hopper kernel has one for 64 rows"};
+    return {
+        "BLASST (arXiv 2512.12087), skip softmax of TensorRT-LLM and FlashInfer",
+        "every exact logit: QK of all tiles is computed",
+        "tiles with a logit within ln(kv_len / scale) of its row's running maximum; decided inside attention, "
+        "before exp, V and PV",
+        "float32; lambda capped at 1, where theirs skips everything or runs dense; one vote a tile, where the authors' "
+        "Hopper kernel has one for 64 rows, so that block: 64x64 is nearer to it"};
   }
   std::string remark(const Shape& shape) const override {
     return scale_.of_head.empty() && scale_.value > shape.kv_len
@@ -81,26 +82,16 @@ class Blasst : public Method {
       bool any = false;
       for (int row = grid.q_begin(qb); row < grid.q_end(qb); ++row) {
         double& m = running[row - grid.q_begin(qb)];
-        const double tile_max = largest_logit(p, head, row, std::max(grid.k_begin(kb), p.key_begin(row)),
-                                              std::min(grid.k_end(kb), p.key_end(row)));
+        double tile_max = -std::numeric_limits<double>::infinity();
+        for (int key = std::max(grid.k_begin(kb), p.key_begin(row)); key < std::min(grid.k_end(kb), p.key_end(row));
+             ++key)
+          tile_max = std::max(tile_max, logit(p, head, row, key));
         if (std::isinf(tile_max)) continue;  // the row sees no key of the tile
         any |= std::isinf(m) || tile_max - m >= reach;
         m = std::max(m, tile_max);  // a skipped tile never raises a maximum, as lambda <= 1
       }
       if (any) mask.keep(head, qb, kb);
     }
-  }
-
-  static double largest_logit(const HostProblem& p, int head, int row, int begin, int end) {
-    const int dim = p.shape.head_dim;
-    const float* const q = p.q_head(head) + std::size_t(row) * dim;
-    double most = -std::numeric_limits<double>::infinity();
-    for (int key = begin; key < end; ++key) {
-      double dot = 0;
-      for (int d = 0; d < dim; ++d) dot += double(q[d]) * p.k_of(head)[std::size_t(key) * dim + d];
-      most = std::max(most, p.scale * dot);
-    }
-    return most;
   }
 
   void skip(const HostProblem& p, const BlockGrid& grid, AttentionView out, MaskView* kept) const {

@@ -3,7 +3,6 @@
 //   scope row: each query block spends its own share. scope global: the head spends its share over all its tiles, the
 //   largest softmax over the query block's causal tiles first: that estimates attention mass, which counts alike in
 //   every row, so best-first reaches the most estimated mass. Raw logits of different rows have no common zero.
-// Deviation from MInference's block-sparse pattern: the budget is a share of causal tiles, not of the whole row width.
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
 #include "kernels/cuda/select/mask_builders.h"
@@ -13,7 +12,7 @@
 namespace salebench {
 
 class BlockTopk : public Method {
-  Knob budget_{.value = 0.1};
+  Knob budget_{.value = 0.1, .typical = {0.1, 0.2, 0.4, 0.7}};
   BlockSize block_{64, 64};
   enum class Pool { mean, max } pool_ = Pool::mean;
   enum class Scope { row, global } scope_ = Scope::row;

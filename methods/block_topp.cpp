@@ -1,18 +1,17 @@
 // Block top-p on mean-pooled scores: a softmax over the causal tiles of each query block, at logits
 // scale * (mean query . mean key), and the fewest tiles whose sum reaches top_p. PBS-Attn (arXiv 2510.21270) selects so
 // after its permutation; alone it is the cheap baseline of top-p methods. Key block 0 and the diagonal are kept
-// besides. Deviations: means divide by the tokens that a last block has; blocks may differ from 128 x 128.
-#include <numeric>
-
+// besides.
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
 #include "methods/shared/budget.h"
+#include "methods/shared/logits.h"
 #include "methods/shared/pooled_map.h"
 
 namespace salebench {
 
 class BlockTopp : public Method {
-  Knob top_p_{.value = 0.9};
+  Knob top_p_{.value = 0.9, .typical = {0.8, 0.9, 0.95}};
   BlockSize block_{128, 128};
 
  public:
@@ -27,7 +26,7 @@ class BlockTopp : public Method {
     return {"the common baseline; mean pooling of PBS-Attn (arXiv 2510.21270), authors' code at 8ce8e02, unpermuted",
             "softmax over a query block's causal tiles of mean query . mean key",
             "the fewest tiles that reach top_p, the crossing one included; block 0 and the diagonal in addition",
-            "a short last block divides by the tokens it has"};
+            "a short last block divides by the tokens it has; blocks may differ from 128 x 128"};
   }
 
   void select(const HostProblem& p, MaskView mask) const override {
@@ -39,23 +38,8 @@ class BlockTopp : public Method {
 #pragma omp parallel for schedule(dynamic)
       for (int qb = 0; qb < grid.q_blocks(); ++qb) {
         keep_forced({.sink = 1, .local = 1}, head, qb, mask);
-        keep_mass(&mass[std::size_t(qb) * grid.k_blocks()], head, qb, mask);
+        keep_share(&mass[std::size_t(qb) * grid.k_blocks()], top_p_[head], head, qb, mask);
       }
-    }
-  }
-
- private:
-  /// mass [k_blocks] of one query block; of equals the lower index goes first.
-  void keep_mass(const float* mass, int head, int q_block, MaskView mask) const {
-    const int begin = mask.grid.visible_begin(q_block), end = mask.grid.causal_end(q_block);
-    if (top_p_[head] >= 1) return mask.keep_range(head, q_block, begin, end);  // whatever the sum rounds to
-    std::vector<int> order(end - begin);
-    std::iota(order.begin(), order.end(), begin);
-    std::ranges::stable_sort(order, [&](int a, int b) { return mass[a] > mass[b]; });
-    double sum = 0;
-    for (std::size_t i = 0; i < order.size() && sum < top_p_[head]; ++i) {
-      mask.keep(head, q_block, order[i]);
-      sum += mass[order[i]];
     }
   }
 };

@@ -2,9 +2,6 @@
 // is computed again over all its keys; what that changes, dense - sparse, is added to all rows of its stride. The last
 // rows, at least max(128, stride), are dense. The mask, and with it the recall, is that of the base.
 // Defaults: stride 64, the authors', over a smaller window than theirs, which is base_params "sink=1024 local=2048".
-// Deviations from github.com/jeffwillette/delta-attention: none in the arithmetic, but theirs takes strides that divide
-// 128 or exceed it; for others, the dense rows begin at a multiple of the stride. As there, the base also computes the
-// rows that are computed again, and the density counts such pairs twice.
 #include <fmt/format.h>
 
 #include <sstream>
@@ -72,7 +69,8 @@ class Delta : public Method {
         "that of the base, and dense attention of the first row of each stride",
         "the tiles of the base; dense - sparse of a stride's first row is added to its rows, the last rows are dense",
         "any base in place of the authors' two (sliding window, HiP), by default a smaller window than their sink=1024 "
-        "local=2048; a pair that the base and the correction compute counts twice"};
+        "local=2048; any stride, where theirs divides 128 or exceeds it: the dense rows at the end begin at a "
+        "multiple of it; a pair that the base and the correction compute, as there, counts twice"};
   }
 
   bool causal_only() const override { return true; }

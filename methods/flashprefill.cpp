@@ -4,20 +4,19 @@
 // so that rows with high logits count for more than in a softmax of each row. Always kept: the first 2 key blocks, the
 // 4 latest ones, and all tiles of the last 2 query blocks.
 // Defaults: alpha 0.18, the authors' for Llama-3.1-8B (Qwen2.5-7B 0.08, Qwen3-30B 0.12; 0.7 is the function's own).
-// Deviations: float32 mean keys; rows past the end take no part; chunked prefill (q_len < kv_len), where the window
-// counts from the first key block that holds a row's own token.
 #include <cmath>
 #include <limits>
 
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
 #include "kernels/cpu/row_scores.h"
-#include "methods/shared/budget.h"
+#include "kernels/cpu/workspace.h"
+#include "methods/shared/logits.h"
 
 namespace salebench {
 
 class FlashPrefill : public Method {
-  Knob alpha_{.value = 0.18, .larger = Knob::Trend::keeps_less};
+  Knob alpha_{.value = 0.18, .typical = {0.3, 0.18, 0.08}, .larger = Knob::Trend::keeps_less};
   int sink_ = 2;
   int window_ = 4;
   int last_dense_ = 2;
@@ -33,11 +32,13 @@ class FlashPrefill : public Method {
   BlockSize block() const override { return {128, 128}; }
   bool honours_sliding_window() const override { return true; }
   About about() const override {
-    return {"FlashPrefill v1 (arXiv 2603.06199), authors' code at 74e42f3",
-            "every query row against the mean key of each block",
-            "tiles whose energy reaches a share of the query block's largest, sink and window blocks, the last query "
-            "blocks",
-            "float32 mean keys; rows past the end take no part; chunked prefill"};
+    return {
+        "FlashPrefill v1 (arXiv 2603.06199), authors' code at 74e42f3",
+        "every query row against the mean key of each block",
+        "tiles whose energy reaches a share of the query block's largest, sink and window blocks, the last query "
+        "blocks",
+        "float32 mean keys; rows past the end take no part; in chunked prefill the window counts from the first key "
+        "block that holds a row's own token"};
   }
   bool causal_only() const override { return true; }
 
@@ -48,11 +49,9 @@ class FlashPrefill : public Method {
       const float* const keys = &pooled[std::size_t(p.shape.kv_head_of(head)) * mask.grid.k_blocks() * dim];
       for (int row = mask.grid.q_begin(qb); row < mask.grid.q_end(qb); ++row) {
         const float* const q = p.q_head(head) + std::size_t(row) * dim;
-        for (int c = 0; c < blocks; ++c) {
-          float dot = 0;
-          for (int d = 0; d < dim; ++d) dot += q[d] * keys[std::size_t(c) * dim + d];
-          scores[std::size_t(row - mask.grid.q_begin(qb)) * stride + c] = p.scale * dot;
-        }
+        for (int c = 0; c < blocks; ++c)
+          scores[std::size_t(row - mask.grid.q_begin(qb)) * stride + c] =
+              p.scale * dot<float>(q, &keys[std::size_t(c) * dim], dim);
       }
     });
   }
@@ -64,7 +63,7 @@ class FlashPrefill : public Method {
     means.k = pooled;
     const std::vector<cpu::PackedHead> packed = cpu::pack_heads(means, false);
     select_by(mask, [&](int head, int qb, int, int stride, std::vector<float>& scores) {
-      thread_local std::vector<float> queries;
+      std::vector<float>& queries = cpu::Workspace::of_thread().get<Queries>().values;
       const int begin = mask.grid.q_begin(qb), end = mask.grid.q_end(qb);
       cpu::pack_queries(p, head, begin, end, p.scale, queries);
       cpu::score_panels(queries.data(), end - begin, p.shape.head_dim, packed[p.shape.kv_head_of(head)], 0,
@@ -73,6 +72,10 @@ class FlashPrefill : public Method {
   }
 
  private:
+  struct Queries {
+    std::vector<float> values;  ///< kept from call to call
+  };
+
   /// Mean key of each block, [kv_heads, k_blocks, head_dim].
   static std::vector<float> pool_keys(const HostProblem& p, const BlockGrid& grid) {
     std::vector<float> pooled;

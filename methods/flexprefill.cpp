@@ -7,8 +7,6 @@
 // As in the authors' code: gamma counts single keys and distances, in units of 128. Diagonals are grouped from the
 // longest distance on, so unless 128 divides kv_len the nearest group is a short one. Group s stands for the tiles s
 // blocks before the diagonal, though its distances reach one block further.
-//
-// Deviations: float32 where they use bfloat16; ties go to the lower index; chunked prefill (q_len < kv_len).
 #include <fmt/format.h>
 
 #include <limits>
@@ -17,6 +15,7 @@
 #include "kernels/cpu/pooling.h"
 #include "methods/shared/budget.h"
 #include "methods/shared/last_queries.h"
+#include "methods/shared/logits.h"
 
 namespace salebench {
 namespace {
@@ -27,33 +26,17 @@ int blocks_of(int tokens) {
   return (tokens + kBlock - 1) / kBlock;
 }
 
-/// How many of the largest values have a running sum of at most `share`: the one that crosses it is not counted.
-int count_within(std::vector<float> values, double share) {
-  std::ranges::sort(values, std::ranges::greater());
-  double sum = 0;
-  int count = 0;
-  for (const float value : values) {
-    sum += value;
-    if (sum > share) break;
-    ++count;
-  }
-  return count;
-}
-
 /// Blocks for the keys or distances that reach gamma, the crossing one included.
-int blocks_within(const std::vector<float>& values, double gamma) {
-  return (count_within(values, gamma) + 1) / kBlock + 1;
+int blocks_within(std::vector<float> values, double gamma) {
+  std::ranges::sort(values, std::ranges::greater());
+  return (count_to_share(values, gamma, Crossing::left) + 1) / kBlock + 1;
 }
 
 /// Softmax of `scale` times the products of q [dim] with the first `count` rows of k [.., dim].
 std::vector<float> softmax_products(const float* q, const float* k, int count, int dim, double scale) {
-  std::vector<double> weight(count);
-  for (int j = 0; j < count; ++j)
-    for (int d = 0; d < dim; ++d) weight[j] += double(q[d]) * k[std::size_t(j) * dim + d];
-  const double most = *std::ranges::max_element(weight);
-  for (double& w : weight) w = std::exp(scale * (w - most));
-  const double sum = std::accumulate(weight.begin(), weight.end(), 0.0);
-  for (double& w : weight) w /= sum;
+  std::vector<double> weight;
+  for (int j = 0; j < count; ++j) weight.push_back(scale * dot(q, k + std::size_t(j) * dim, dim));
+  softmax(std::span(weight));
   return {weight.begin(), weight.end()};
 }
 
@@ -71,7 +54,7 @@ double js_distance(const std::vector<float>& p, const std::vector<float>& q) {
 }  // namespace
 
 class Flexprefill : public Method {
-  Knob gamma_{.value = 0.9};
+  Knob gamma_{.value = 0.9, .typical = {0.8, 0.9, 0.95}};
   double tau_ = 0.1;
   int min_budget_ = 1024;
   int max_budget_ = 0;
@@ -189,12 +172,10 @@ class Flexprefill : public Method {
       for (int kb = 0; kb < int(row.size()); ++kb) tiles.push_back({row[kb], qb, kb});
     }
     std::ranges::stable_sort(tiles, std::ranges::greater(), &Tile::share);
-    double sum = 0;
-    for (const Tile& tile : tiles) {
-      sum += tile.share;
-      if (sum > gamma_[head] * grid.q_blocks()) break;
-      mask.keep(head, tile.qb, tile.kb);
-    }
+    std::vector<float> shares;
+    for (const Tile& tile : tiles) shares.push_back(tile.share);
+    tiles.resize(count_to_share(shares, gamma_[head] * grid.q_blocks(), Crossing::left));
+    for (const Tile& tile : tiles) mask.keep(head, tile.qb, tile.kb);
   }
 };
 

@@ -1,18 +1,15 @@
 // MoBA's gate (arXiv 2502.13189), training-free: each query token keeps its own key block and, of the blocks before it,
 // those whose mean key has the largest product with the query, topk blocks in all.
 //   gate(i, c) = q_i . mean of K block c, unscaled; own block +inf, later ones -inf.
-// Defaults: those of the paper's scaling experiments, at 8K; for long contexts the authors' example has blocks of 4096
-// and topk 12.
-// Deviations: models are trained with this gate, which is put here on models that were not; means are over RoPE'd keys
-// in float32; of equal gates the lower block wins.
 #include "core/registry.h"
 #include "kernels/cpu/pooling.h"
 #include "methods/shared/budget.h"
+#include "methods/shared/logits.h"
 
 namespace salebench {
 
 class Moba : public Method {
-  Knob topk_{.value = 3};
+  Knob topk_{.value = 3, .typical = {3, 6, 12}};
   int keys_ = 512;
 
  public:
@@ -28,7 +25,8 @@ class Moba : public Method {
         "MoBA (arXiv 2502.13189), authors' code at 61e456b", "each query . mean key of a block",
         "a query's own block and its best earlier ones, topk in all, token by token",
         "training-free: on models that were not trained with it; defaults of the paper's scaling experiments at 8K, "
-        "where the code's example has blocks of 4096 and topk 12"};
+        "where the code's example for long contexts has blocks of 4096 and topk 12; float32 means of keys after RoPE; "
+        "of equal gates the lower block wins"};
   }
 
   bool causal_only() const override { return true; }
@@ -44,8 +42,7 @@ class Moba : public Method {
       for (int row = 0; row < p.shape.q_len; ++row) {
         const float* const q = p.q_head(head) + std::size_t(row) * dim;
         std::vector<float> gate(mask.grid.causal_end(row));
-        for (std::size_t kb = 0; kb < gate.size(); ++kb)
-          for (int d = 0; d < dim; ++d) gate[kb] += q[d] * means[kb * dim + d];
+        for (std::size_t kb = 0; kb < gate.size(); ++kb) gate[kb] = dot<float>(q, &means[kb * dim], dim);
         keep_most(gate, int(topk_[head]), {.sink = 0, .local = 1}, head, row, mask);
       }
     }

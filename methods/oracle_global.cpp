@@ -14,7 +14,7 @@
 namespace salebench {
 
 class OracleGlobal : public Method {
-  Knob budget_{.value = 0.1};
+  Knob budget_{.value = 0.1, .typical = {0.05, 0.1, 0.2, 0.4}};
   enum class By { mass, value } by_ = By::mass;
   BlockSize block_{64, 32};
 

@@ -8,7 +8,7 @@
 namespace salebench {
 
 class OracleThreshold : public Method {
-  Knob threshold_{.value = 0.001, .larger = Knob::Trend::keeps_less};
+  Knob threshold_{.value = 0.001, .typical = {0.01, 0.002, 0.0005}, .larger = Knob::Trend::keeps_less};
   enum class By { mass, max } by_ = By::mass;
   BlockSize block_{64, 32};
 

@@ -8,7 +8,7 @@
 namespace salebench {
 
 class OracleTopk : public Method {
-  Knob budget_{.value = 0.1};
+  Knob budget_{.value = 0.1, .typical = {0.1, 0.2, 0.4}};
   BlockSize block_{64, 32};
   int sink_ = 0;
   int local_ = 0;

@@ -1,16 +1,14 @@
 // Oracle top-p: for each query block the fewest tiles whose true attention mass sums to top_p; the tile that crosses it
 // is kept, and of equals the lower index goes first. It bounds the methods that estimate this mass; its time means
 // nothing. Where all that is kept lies beyond the first rows of a block, their heaviest tile comes on top.
-#include <numeric>
-
 #include "core/registry.h"
-#include "methods/shared/budget.h"
+#include "methods/shared/logits.h"
 #include "methods/shared/true_attention.h"
 
 namespace salebench {
 
 class OracleTopp : public Method {
-  Knob top_p_{.value = 0.9};
+  Knob top_p_{.value = 0.9, .typical = {0.8, 0.9, 0.95, 0.99}};
   BlockSize block_{64, 32};
 
  public:
@@ -37,25 +35,13 @@ class OracleTopp : public Method {
  private:
   /// mass is [heads, q_blocks, k_blocks].
   void keep_mass(const std::vector<float>& mass, MaskView mask) const {
-    for (int head = 0; head < mask.heads; ++head) {
-      if (top_p_[head] >= 1) {
-        keep_causal(mask, head);
-        continue;
-      }
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for collapse(2) schedule(dynamic)
+    for (int head = 0; head < mask.heads; ++head)
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb) {
         const std::span<const float> row = causal_tiles(mass, mask.grid, head, qb);
-        std::vector<int> order(mask.grid.visible_blocks(qb));
-        std::iota(order.begin(), order.end(), mask.grid.visible_begin(qb));
-        std::ranges::stable_sort(order, [&](int a, int b) { return row[a] > row[b]; });
-        double sum = 0;
-        for (std::size_t i = 0; i < order.size() && sum < top_p_[head]; ++i) {
-          mask.keep(head, qb, order[i]);
-          sum += row[order[i]];
-        }
+        keep_share(row, top_p_[head], head, qb, mask);
         keep_no_row_empty(row, head, qb, mask);
       }
-    }
   }
 };
 

@@ -2,14 +2,11 @@
 // between its channel-wise minimum and maximum:
 //   U(q, page) = sum_d max(q_d min_d, q_d max_d) = relu(q) . max - relu(-q) . min
 // The bounds of a query block's 64 rows are reduced to their maximum or mean, and the best pages kept up to a budget.
-// Deviations: Quest selects for one decoding query, and runs prefill and the first two layers dense; here the rows of a
-// block share their pages, in any layer, pages on the diagonal are kept inside the budget, and a budget is a share of
-// causal pages instead of a token count of at least 3 pages.
 #include <limits>
 
 #include "core/registry.h"
+#include "kernels/cpu/key_max.h"
 #include "kernels/cpu/packed.h"
-#include "kernels/cpu/row_max.h"
 #include "methods/shared/budget.h"
 
 namespace salebench {
@@ -37,7 +34,7 @@ PageBounds page_bounds(const HostProblem& p, int kv_head, const BlockGrid& grid)
 }  // namespace
 
 class Quest : public Method {
-  Knob budget_{.value = 0.2};
+  Knob budget_{.value = 0.2, .typical = {0.1, 0.2, 0.4}};
   int page_ = 16;
   enum class Reduce { max, mean } reduce_ = Reduce::max;
 
@@ -103,7 +100,7 @@ class Quest : public Method {
           for (int d = 0; d < dim; ++d) out[d] += std::max(q[d], 0.0f), out[dim + d] += std::max(-q[d], 0.0f);
         }
         std::vector<float> score(cpu::round_up(grid.causal_end(qb), cpu::kPanelKeys));
-        cpu::row_max(split.data(), reduce_ == Reduce::max ? rows : 1, 2 * dim, pages[p.shape.kv_head_of(head)], score);
+        cpu::key_max(split.data(), reduce_ == Reduce::max ? rows : 1, 2 * dim, pages[p.shape.kv_head_of(head)], score);
         keep_pages(score, head, qb, mask);
       }
     }

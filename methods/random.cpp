@@ -9,7 +9,7 @@ namespace salebench {
 
 class RandomTiles : public Method {
   static constexpr std::uint32_t kStream = 1000;  // apart from those of the random tensors
-  Knob density_{.value = 0.2};
+  Knob density_{.value = 0.2, .typical = {0.2, 0.5}};
   BlockSize block_{64, 64};
 
  public:

@@ -7,18 +7,15 @@
 // call has simthreshd1 0.6, cdf 0.98. The diagonal is not forced. Second stage (pv_threshold, in their calls 50, which
 // is as good as off): 32 rows skip a kept tile if no score there comes within pv_threshold (log2) of its row's maximum;
 // the last two listed tiles, which the diagonal may cross, are never skipped.
-// Deviations: exact float32 QK and PV where the authors' kernels have int8 and fp8 or fp16; similarity from float32 and
-// not 16-bit unit vectors; every row keeps its causal limit, where their sage2 calls leave diagonal tiles unmasked. As
-// in their code, a partial block is 0/0 and so not alike, and rows may be left without any key. Their Hopper kernel has
-// blocks of 64 x 128 instead.
+// As in the authors' code, a partial block is 0/0 and so not alike, and rows may be left without any key.
 #include <cmath>
 #include <numeric>
 
 #include "core/registry.h"
+#include "kernels/cpu/key_smoothing.h"
 #include "kernels/cpu/pooling.h"
-#include "kernels/cpu/sale_quantize.h"
 #include "kernels/cpu/skip_attention.h"
-#include "methods/shared/budget.h"
+#include "methods/shared/logits.h"
 
 namespace salebench {
 namespace {
@@ -57,21 +54,16 @@ using ScoredTile = std::pair<float, int>;
 
 /// How many of the sorted tiles have a running sum of the row's softmax of at most `mass`.
 int within_mass(const std::vector<ScoredTile>& sorted, double mass) {
-  const auto weight = [&](const ScoredTile& tile) { return std::exp(double(sorted[0].first) - tile.first); };
-  double total = 0, sum = 0;
-  for (const ScoredTile& tile : sorted) total += weight(tile);
-  int count = 0;
-  for (; count < int(sorted.size()); ++count) {
-    sum += weight(sorted[count]) / total;
-    if (sum > mass) break;
-  }
-  return count;
+  std::vector<double> weight;
+  for (const ScoredTile& tile : sorted) weight.push_back(-tile.first);
+  softmax(std::span(weight));
+  return count_to_share(weight, mass, Crossing::left);
 }
 
 }  // namespace
 
 class Sparge : public Method {
-  Knob budget_{.value = 0.5};
+  Knob budget_{.value = 0.5, .typical = {0.3, 0.5, 0.7}};
   enum class Mode { topk, cdf } mode_ = Mode::topk;
   double simthreshd1_ = -0.1;
   bool attention_sink_ = false;
@@ -99,8 +91,9 @@ class Sparge : public Method {
         "mean query . mean key of a tile, and the mean cosine within a block",
         "best pooled tiles up to a count or a softmax mass (the crossing tile excluded), and whole rows and columns "
         "of blocks whose tokens are not alike; the diagonal is not forced",
-        "float32 attention, not int8 QK; one knob for both modes; similarity from float32 unit vectors; tiles on "
-        "the diagonal are masked, which the authors' sage2 calls leave out"};
+        "float32 attention, not int8 QK and fp8 or fp16 PV; one knob for both modes; similarity from float32 unit "
+        "vectors; tiles on the diagonal are masked, which the authors' sage2 calls leave out; blocks of 128 x 64 "
+        "everywhere, where their Hopper kernel has 64 x 128"};
   }
   std::string remark(const Shape&) const override {
     return exact_attend() ? "" : "kept tiles that the second stage skips still count in the density";
@@ -142,9 +135,8 @@ class Sparge : public Method {
         mask.keep(head, qb, kb);
         continue;
       }
-      float score = 0;
-      for (int d = 0; d < p.shape.head_dim; ++d) score += query[d] * keys.mean[std::size_t(kb) * p.shape.head_dim + d];
-      tiles.emplace_back(-score * p.scale, kb);
+      const float* const key = &keys.mean[std::size_t(kb) * p.shape.head_dim];
+      tiles.emplace_back(-dot<float>(query, key, p.shape.head_dim) * p.scale, kb);
     }
     if (tiles.empty()) return;
     std::ranges::sort(tiles);

@@ -9,7 +9,7 @@ namespace salebench {
 
 class Streaming : public Method {
   int sink_ = 128;
-  Knob local_{.value = 1024, .per_head = false};
+  Knob local_{.value = 1024, .typical = {512, 1024, 2048}, .per_head = false};
 
  public:
   Params params() override {

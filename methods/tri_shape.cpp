@@ -8,7 +8,7 @@ namespace salebench {
 
 class TriShape : public Method {
   int n_init_ = 128;
-  Knob n_local_{.value = 3968, .per_head = false};
+  Knob n_local_{.value = 3968, .typical = {896, 1920, 3968}, .per_head = false};
   int n_last_ = 100;
 
  public:

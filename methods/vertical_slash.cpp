@@ -4,12 +4,6 @@
 // that no grid aligns, ranges that meet are joined in steps of 64, and columns fill the gaps between them.
 //
 // Defaults: their fallback (1000 columns, 6096 distances); the forced 30 columns and 100 distances are inside.
-//
-// Deviations: `scale` multiplies both sizes, for one scalar to trade density for error (joined ranges do not nest, so
-// a larger one can lose single keys: up to 1e-4 of all pairs). Where fewer than 100 distances are asked for, theirs
-// keeps any of the forced ones and this the nearest. Float32, where theirs rounds scores to 16 bits: that flips up to
-// 2.2 % of the kept entries of a mask (bundled capture, 100 columns and 800 distances). Chunked prefill (q_len <
-// kv_len).
 #include "core/registry.h"
 #include "methods/shared/last_queries.h"
 
@@ -22,7 +16,7 @@ constexpr int kLeastColumns = 30, kLeastOffsets = 50;
 }  // namespace
 
 class VerticalSlash : public Method {
-  Knob scale_{.value = 1.0};
+  Knob scale_{.value = 1.0, .typical = {0.25, 0.5, 1}};
   int vertical_ = 1000;
   int slash_ = 6096;
   int last_q_ = 64;
@@ -45,8 +39,10 @@ class VerticalSlash : public Method {
     return {"MInference (arXiv 2407.02490), vertical-slash pattern, authors' code at fb56c91",
             "softmax of the last 64 queries against all keys, summed by key and by distance",
             "the strongest keys as columns and the strongest distances as unaligned bands of 64 keys",
-            "float32 instead of the authors' 16 bits, which flips up to 2.2 % of kept entries; `scale` multiplies both "
-            "sizes; of the forced distances the nearest stay where they do not all fit; in chunked prefill the last "
+            "float32 instead of the authors' 16 bits, which flips up to 2.2 % of kept entries (bundled capture, 100 "
+            "columns and 800 distances); `scale` multiplies both sizes, and as joined ranges do not nest a larger one "
+            "can lose single keys, up to 1e-4 of all pairs; of the forced distances the nearest stay where they do not "
+            "all fit, where theirs keeps any; in chunked prefill the last "
             "queries are the chunk's and distances count from token positions"};
   }
   bool causal_only() const override { return true; }

@@ -9,16 +9,11 @@
 // forces the diagonal of a chunk overwrites that of column 0, so in the rows of the first chunk (all of them up to
 // 16,384 keys) only the diagonal is forced. The sums still leave room for two: each lags a block behind, so a block
 // more than tau asks for is kept, and key block 0 comes on top, uncounted.
-//
-// Deviations: float32 where the authors round the map to 16 bits; their PyTorch path loses earlier keys if no padding
-// is needed, which is left out here. Where q_len < kv_len, groups of S queries start at the first query, and see the
-// group of keys that their last token is in; chunks go by token position.
 #include <bit>
-#include <utility>
 
 #include "core/registry.h"
 #include "kernels/cpu/antidiagonal.h"
-#include "methods/shared/budget.h"
+#include "methods/shared/logits.h"
 
 namespace salebench {
 namespace {
@@ -34,7 +29,7 @@ std::int64_t chunk_tokens(int kv_len) {
 }  // namespace
 
 class Xattention : public Method {
-  Knob tau_{.value = 0.9};
+  Knob tau_{.value = 0.9, .typical = {0.8, 0.9}};
   int stride_ = 8;
   enum class Rule { intended, shipped } rule_ = Rule::intended;
 
@@ -53,12 +48,14 @@ class Xattention : public Method {
   }
   BlockSize block() const override { return {kBlock, kBlock}; }
   About about() const override {
-    return {"XAttention (arXiv 2503.16428), authors' code at e379887",
-            "softmax of the sums of q . k along antidiagonals of S x S tokens, over the whole map",
-            "the heaviest tiles of each query block up to a share tau, key block 0 and the diagonal first",
-            "float32 map instead of 16 bits; key block 0 counts in every row, which their first chunk (all rows up to "
-            "16,384 keys) forgets: `rule: shipped` does as they do; in chunked prefill groups of queries start at the "
-            "chunk"};
+    return {
+        "XAttention (arXiv 2503.16428), authors' code at e379887",
+        "softmax of the sums of q . k along antidiagonals of S x S tokens, over the whole map",
+        "the heaviest tiles of each query block up to a share tau, key block 0 and the diagonal first",
+        "float32 map instead of 16 bits; key block 0 counts in every row, which their first chunk (all rows up to "
+        "16,384 keys) forgets: `rule: shipped` does as they do; their PyTorch path loses earlier keys where no padding "
+        "is needed, which is left out; in chunked prefill groups of S queries start at the chunk and see the group of "
+        "keys that their last token is in"};
   }
   bool causal_only() const override { return true; }
 
@@ -85,23 +82,18 @@ class Xattention : public Method {
     for (int i = 0; i < rows; ++i) {
       std::vector<double> weight(std::min(columns, first + i + 1));
       for (int j = 0; j < int(weight.size()); ++j) weight[j] = p.scale / s * antidiagonal(p, head, s, i, j);
-      const double most = *std::ranges::max_element(weight);
-      double sum = 0;
-      for (double& w : weight) sum += w = std::exp(w - most);
+      softmax(std::span(weight));
       for (int j = 0; j < int(weight.size()); ++j)
-        mass[head_begin + std::size_t(i * s / kBlock) * grid.k_blocks() + j * s / kBlock] += float(weight[j] / sum);
+        mass[head_begin + std::size_t(i * s / kBlock) * grid.k_blocks() + j * s / kBlock] += float(weight[j]);
     }
   }
 
   /// Sum over the antidiagonal of strided row i and strided key j; tokens past the end count as zero.
   static double antidiagonal(const HostProblem& p, int head, int s, int i, int j) {
-    const int dim = p.shape.head_dim;
     double sum = 0;
     for (int t = 0; t < s; ++t) {
       const int row = s * i + s - 1 - t, key = s * j + t;
-      if (row >= p.shape.q_len || key >= p.shape.kv_len) continue;
-      for (int d = 0; d < dim; ++d)
-        sum += double(p.q_head(head)[std::size_t(row) * dim + d]) * p.k_of(head)[std::size_t(key) * dim + d];
+      if (row < p.shape.q_len && key < p.shape.kv_len) sum += product(p, head, row, key);
     }
     return sum;
   }
@@ -131,13 +123,10 @@ class Xattention : public Method {
       else
         rest.push_back(kb);
     }
-    std::ranges::stable_sort(rest, [&](int a, int b) { return mass[a] > mass[b]; });
-    double sum = lags ? 0 : forced, last = forced;  // a sum that lags is without the block before
-    for (const int kb : rest) {
-      if (sum >= tau_[head] * total) break;
-      mask.keep(head, qb, kb);
-      sum += lags ? std::exchange(last, mass[kb]) : mass[kb];
-    }
+    const double share = tau_[head] * total;
+    int count = count_to_share(heaviest_first(rest, mass), share, Crossing::kept, forced);
+    if (lags && share > 0) count = std::min(count + 1, int(rest.size()));  // a sum without the block before
+    for (int i = 0; i < count; ++i) mask.keep(head, qb, rest[i]);
     mask.keep(head, qb, 0);
   }
 };

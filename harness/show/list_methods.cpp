@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/json_text.h"
 #include "core/registry.h"
@@ -102,9 +103,33 @@ std::string markdown(const json& all) {
   return text;
 }
 
+bool runs_as_it_is(const Method& method) {
+  try {
+    method.check_shape({1, 1, 8192, 8192, 128});
+    return true;
+  } catch (const Unsupported&) {
+    return false;  // it needs a file
+  }
+}
+
+/// The `methods` of a sweep: each that runs without a file, at the typical values of its knob.
+std::string yaml() {
+  std::string text = "methods:\n";
+  for (const MethodInfo& info : methods()) {
+    const auto method = info.make();
+    if (!runs_as_it_is(*method)) continue;
+    std::string knob;
+    for (const Param& p : method->params())
+      if (p.knob()) knob = fmt::format("{}: [{}]", p.name(), fmt::join(p.knob()->typical, ", "));
+    text += fmt::format("  {}: {{{}}}\n", info.name, knob);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string list_methods(const std::string& format) {
+  if (format == "yaml") return yaml();
   json all = json::array();
   for (const MethodInfo& info : methods()) all.push_back(method_json(info));
   return format == "json" ? json_text(all, 1) + "\n" : format == "md" ? markdown(all) : plain_text(all);

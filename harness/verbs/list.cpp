@@ -17,8 +17,9 @@ class List : public Verb {
     app.add_option("what", what_, "methods, datasets or columns")
         ->check(CLI::IsMember({"methods", "datasets", "columns"}));
     app.add_option("paths", paths_, "captures to list (default: those below ./datasets)");
-    app.add_option("--format", format_, "table or json; for methods also md, as in docs/methods.md")
-        ->check(CLI::IsMember({"table", "json", "md"}));
+    app.add_option("--format", format_,
+                   "table or json; for methods also md, as in docs/methods.md, or yaml: a sweep's `methods`")
+        ->check(CLI::IsMember({"table", "json", "md", "yaml"}));
     app.add_flag_callback(
         "--json", [this] { format_ = "json"; }, "the same as --format json");
   }

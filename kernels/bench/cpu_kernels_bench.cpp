@@ -11,6 +11,7 @@
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/block_scores.h"
+#include "kernels/cpu/key_smoothing.h"
 #include "kernels/cpu/pooling.h"
 #include "kernels/cpu/sale_scan.h"
 
@@ -74,7 +75,8 @@ void block_sparse_attention(benchmark::State& state, BlockSize block) {
 
 void sale_quantize(benchmark::State& state) {
   const ProblemTensors p = random_problem(int(state.range(0)));
-  for (auto _ : state) benchmark::DoNotOptimize(cpu::quantize(p.view(), 7, true));
+  cpu::SaleCodes codes;
+  for (auto _ : state) cpu::quantize(p.view(), 7, true, cpu::ScaleGroups::thread, codes);
 }
 
 void sale_smooth_keys(benchmark::State& state) {
@@ -97,7 +99,7 @@ void sale_reference(benchmark::State& state) {
   std::vector<float> lse(std::size_t(p.shape.q_heads) * p.shape.q_len);
   for (auto _ : state) {
     cpu::block_sparse_attention(p.view(), mask.view(), {{}, lse});
-    cpu::smooth_lse(p.view(), means, lse);
+    cpu::shift_lse(p.view(), means, -1, lse);
   }
 }
 
@@ -120,7 +122,8 @@ void sale_scan(benchmark::State& state) {
     const float* const q = &p.q[row * 64];  // K is normal, so q . k has the deviation |q|
     thresholds[row] = 3.9f * std::sqrt(std::inner_product(q, q + 64, q, 0.0f));
   }
-  const cpu::SaleCodes& codes = cpu::quantize(p.view(), 7, true);
+  cpu::SaleCodes codes;
+  cpu::quantize(p.view(), 7, true, cpu::ScaleGroups::thread, codes);
   for (auto _ : state) {
     mask.clear();
     if (kCase == ScanCase::exact)

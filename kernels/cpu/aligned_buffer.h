@@ -32,6 +32,9 @@ class AlignedBuffer {
   std::byte* data() const {
     return data_.get();
   }
+  float* floats() const {
+    return reinterpret_cast<float*>(data_.get());
+  }
 
  private:
   struct Free {

@@ -51,14 +51,13 @@ RowLimits tile_limits(const RowTile& tile, RowLimits limits) {
   return limits;
 }
 
-#if defined(__x86_64__) && defined(__linux__)
 /// What one thread needs to run tasks with the AMX kernel.
 class AmxWorker {
  public:
   AmxWorker(const HostProblem& p, const AmxKeysValues& kv) : p_(p), kv_(kv) {}
 
   void attend(const RowTile& tile, const RowTile* next, const RowTask& rows) {
-    thread_local AmxWorkspace work;
+    auto& work = Workspace::of_thread().get<AmxWorkspace>();
     AmxTask task{rows};
     task.q = queries(tile);
     if (next && next->end - next->begin == rows.rows) task.next_q = queries(*next);
@@ -77,7 +76,6 @@ class AmxWorker {
   const AmxKeysValues& kv_;
   TileScope scope_;
 };
-#endif
 
 /// The same with the vector kernel.
 class VectorWorker {
@@ -85,7 +83,7 @@ class VectorWorker {
   VectorWorker(const HostProblem& p, const std::vector<PackedHead>& kv) : p_(p), kv_(kv) {}
 
   void attend(const RowTile& tile, const RowTile*, const RowTask& rows) {
-    thread_local TileWorkspace work;
+    auto& work = Workspace::of_thread().get<TileWorkspace>();
     pack_queries(p_, tile.head, tile.begin, tile.end, p_.scale * std::numbers::log2e_v<float>, work.queries);
     TileTask task{rows};
     task.q = work.queries.data();
@@ -105,7 +103,7 @@ void share_tiles(const HostProblem& p, const KeysValues& kv, const std::vector<R
 #pragma omp parallel
   {
     Worker worker(p, kv);
-    thread_local PanelVisits visits;
+    auto& visits = Workspace::of_thread().get<PanelVisits>();
 #pragma omp for schedule(dynamic)
     for (std::size_t i = 0; i < tiles.size(); ++i) {
       const RowTile& tile = tiles[i];
@@ -128,13 +126,16 @@ void share_tiles(const HostProblem& p, const KeysValues& kv, const std::vector<R
 /// Runs the tiles in parallel; list_panels(tile, visits) says which key panels a tile reads. limits: of row 0.
 template <class ListPanels>
 void run_tiles(const HostProblem& p, const std::vector<RowTile>& tiles, int block_q, const RowLimits& limits,
-               const ListPanels& list_panels, AttentionView out) {
+               const ListPanels& list_panels, AttentionView out, Workspace& work) {
   const bool with_values = !out.output.empty();
-#if defined(__x86_64__) && defined(__linux__)
-  if (use_amx())
-    return share_tiles<AmxWorker>(p, pack_keys_values(p, with_values), tiles, block_q, limits, list_panels, out);
-#endif
-  share_tiles<VectorWorker>(p, pack_heads(p, with_values), tiles, block_q, limits, list_panels, out);
+  if (use_amx()) {
+    auto& kv = work.get<AmxKeysValues>();
+    pack_keys_values(p, with_values, kv);
+    return share_tiles<AmxWorker>(p, kv, tiles, block_q, limits, list_panels, out);
+  }
+  auto& kv = work.get<std::vector<PackedHead>>();
+  pack_heads(p, with_values, kv);
+  share_tiles<VectorWorker>(p, kv, tiles, block_q, limits, list_panels, out);
 }
 
 RowLimits limits_of(const HostProblem& p, const std::optional<Window>& window) {
@@ -150,7 +151,7 @@ RowLimits limits_of(const HostProblem& p, const std::optional<Window>& window) {
 }
 
 /// Exact attention of all rows of `p`, which sit where `limits` says.
-void dense_tiles(const HostProblem& p, const RowLimits& limits, AttentionView out) {
+void dense_tiles(const HostProblem& p, const RowLimits& limits, AttentionView out, Workspace& work) {
   const auto key_begin = [&](const RowTile& tile) { return limits.key_begin(tile.begin); };
   const auto key_end = [&](const RowTile& tile) { return limits.key_end(tile.end - 1); };
   const auto list_panels = [&](const RowTile& tile, PanelVisits& visits) {
@@ -159,16 +160,16 @@ void dense_tiles(const HostProblem& p, const RowLimits& limits, AttentionView ou
       *visits.visit(panel) = lanes_below(p.shape.kv_len - panel * kPanelKeys);
   };
   const auto cost = [&](const RowTile& tile) { return key_end(tile) - key_begin(tile); };
-  run_tiles(p, make_tiles(p, tile_rows(), cost), tile_rows(), limits, list_panels, out);
+  run_tiles(p, make_tiles(p, tile_rows(), cost), tile_rows(), limits, list_panels, out, work);
 }
 
 }  // namespace
 
-void dense_attention(const HostProblem& p, AttentionView out) {
-  dense_tiles(p, limits_of(p, std::nullopt), out);
+void dense_attention(const HostProblem& p, AttentionView out, Workspace& work) {
+  dense_tiles(p, limits_of(p, std::nullopt), out, work);
 }
 
-void dense_attention_of_rows(const HostProblem& p, int begin, int end, int step, AttentionView out) {
+void dense_attention_of_rows(const HostProblem& p, int begin, int end, int step, AttentionView out, Workspace& work) {
   const int count = std::max(0, (end - begin + step - 1) / step);
   if (count == 0) return;
   const std::size_t dim = p.shape.head_dim;
@@ -184,10 +185,10 @@ void dense_attention_of_rows(const HostProblem& p, int begin, int end, int step,
   gathered.q = queries;
   RowLimits limits = limits_of(p, std::nullopt);
   limits.first_position += begin, limits.step = step;
-  dense_tiles(gathered, limits, out);
+  dense_tiles(gathered, limits, out, work);
 }
 
-void block_sparse_attention(const HostProblem& p, ConstMaskView mask, AttentionView out) {
+void block_sparse_attention(const HostProblem& p, ConstMaskView mask, AttentionView out, Workspace& work) {
   const int block_q = mask.grid.block.q;
   const auto first_block = [&](const RowTile& t) { return t.begin / block_q; };
   const auto end_block = [&](const RowTile& t) { return (t.end - 1) / block_q + 1; };
@@ -200,7 +201,7 @@ void block_sparse_attention(const HostProblem& p, ConstMaskView mask, AttentionV
   const auto list_panels = [&](const RowTile& tile, PanelVisits& visits) {
     kept_panels(mask, tile.head, first_block(tile), end_block(tile), p.key_end(tile.end - 1), visits);
   };
-  run_tiles(p, tiles, block_q, limits_of(p, mask.grid.window), list_panels, out);
+  run_tiles(p, tiles, block_q, limits_of(p, mask.grid.window), list_panels, out, work);
 }
 
 }  // namespace salebench::cpu

@@ -4,19 +4,22 @@
 
 #include "core/block_mask.h"
 #include "core/problem.h"
+#include "kernels/cpu/workspace.h"
 
 namespace salebench::cpu {
 
 inline constexpr int kMaxHeadDim = 256;
 
-/// Exact attention.
-void dense_attention(const HostProblem& problem, AttentionView out);
+/// Exact attention. Here and below, K and V are packed into the workspace.
+void dense_attention(const HostProblem& problem, AttentionView out, Workspace& work = Workspace::of_thread());
 
 /// Exact attention of the query rows begin, begin + step, ... below end, as if they were all: `out` holds those rows
 /// alone.
-void dense_attention_of_rows(const HostProblem& problem, int begin, int end, int step, AttentionView out);
+void dense_attention_of_rows(const HostProblem& problem, int begin, int end, int step, AttentionView out,
+                             Workspace& work = Workspace::of_thread());
 
 /// Attention over the visible keys of kept tiles. A row without any gets output 0 and log-sum-exp -inf.
-void block_sparse_attention(const HostProblem& problem, ConstMaskView mask, AttentionView out);
+void block_sparse_attention(const HostProblem& problem, ConstMaskView mask, AttentionView out,
+                            Workspace& work = Workspace::of_thread());
 
 }  // namespace salebench::cpu

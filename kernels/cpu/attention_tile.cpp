@@ -29,8 +29,7 @@ HWY_INLINE bool needs_mask(const TileTask& task, int panel) {
   if (std::any_of(lanes, lanes + task.visits->q_blocks, [](std::uint32_t kept) { return kept != kAllLanes; }))
     return true;
   if (end > limits.key_end(0) || first < limits.key_begin(task.rows - 1)) return true;
-  return limits.windowed_rows > 0 && end > limits.sink &&
-         limits.first_position + limits.windowed_rows - 1 - first >= limits.local;
+  return limits.window_hides(limits.windowed_rows, first);
 }
 
 /// Sets to -inf the scores of keys that a row may not see. s is [rows, 32] at kScoreStride.
@@ -39,10 +38,7 @@ HWY_INLINE void mask_panel(const TileTask& task, int panel, float* s) {
   const int first = panel * kPanelKeys;
   const std::uint32_t* lanes = task.visits->lanes_of(panel);
   for (int r = 0; r < task.rows; ++r) {
-    std::uint32_t seen = lanes[r / task.block_rows] & lanes_below(std::min(limits.key_end(r), limits.kv_len) - first) &
-                         ~lanes_below(limits.key_begin(r) - first);
-    if (r < limits.windowed_rows)
-      seen &= lanes_below(limits.sink - first) | ~lanes_below(limits.first_position + r - limits.local + 1 - first);
+    const std::uint32_t seen = lanes[r / task.block_rows] & limits.seen(r, first);
     if (seen == kAllLanes) continue;
     float* const row = s + r * kScoreStride;
     for (int j = 0; j < kPanelKeys; ++j) row[j] = seen >> j & 1u ? row[j] : kMinusInfinity;

@@ -55,6 +55,18 @@ struct RowLimits {
 
   int key_begin(int row) const { return first_key_in_window(first_position + row * step, sliding_window); }
   int key_end(int row) const { return causal ? first_position + row * step + 1 : kv_len; }
+
+  /// Those of the 32 keys from `first` on that a row sees.
+  std::uint32_t seen(int row, int first) const {
+    std::uint32_t keys = lanes_below(std::min(key_end(row), kv_len) - first) & ~lanes_below(key_begin(row) - first);
+    if (row < windowed_rows) keys &= lanes_below(sink - first) | ~lanes_below(first_position + row - local + 1 - first);
+    return keys;
+  }
+  /// Whether a window hides some of the 32 keys from `first` on from the last of the first `rows` windowed rows, which
+  /// sees the fewest of the early keys.
+  bool window_hides(int rows, int first) const {
+    return rows > 0 && first + kPanelKeys > sink && first_position + rows - 1 - first >= local;
+  }
 };
 
 /// Rows of one head, the keys that they see, and where their results go, for any kernel.

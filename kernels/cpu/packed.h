@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/problem.h"
+#include "kernels/cpu/aligned_buffer.h"
 
 namespace salebench::cpu {
 
@@ -19,14 +20,16 @@ inline int round_up(int value, int step) {
 /// K of one KV head as [panels, head_dim, 32] and V as [panels * 32, value_stride]; zero beyond kv_len and head_dim.
 struct PackedHead {
   int value_stride = 0;
-  std::vector<float> keys, values;
+  AlignedBuffer keys, values;
 
-  const float* panel(int index, int dim) const { return keys.data() + std::size_t(index) * dim * kPanelKeys; }
-  const float* value_rows(int panel) const { return values.data() + std::size_t(panel) * kPanelKeys * value_stride; }
+  const float* panel(int index, int dim) const { return keys.floats() + std::size_t(index) * dim * kPanelKeys; }
+  const float* value_rows(int panel) const { return values.floats() + std::size_t(panel) * kPanelKeys * value_stride; }
 };
 
 /// Packs K, and V if asked for, of every KV head, in parallel.
 std::vector<PackedHead> pack_heads(const HostProblem& problem, bool with_values);
+/// The same in place of what was packed before.
+void pack_heads(const HostProblem& problem, bool with_values, std::vector<PackedHead>& packed);
 
 /// Query rows [begin, end) of one head times `factor`, as [rows rounded up to kRowStep, head_dim], zero-padded.
 void pack_queries(const HostProblem& problem, int head, int begin, int end, float factor, std::vector<float>& out);

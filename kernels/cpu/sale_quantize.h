@@ -39,25 +39,9 @@ struct Fp8Operands {
 /// Number format of a row of values with one scale.
 enum class RowFormat { int8, fp8 };
 
-/// The mean over rows of x [rows, dim], summed in double.
-std::vector<float> channel_means(const float* x, int rows, int dim);
-
-/// The mean of K over tokens, [kv_heads, head_dim].
-std::vector<float> key_means(const HostProblem& problem);
-
-/// K minus its mean over tokens, per KV head: shifts all logits of a row equally, so attention is unchanged.
-std::vector<float> smooth_keys(const HostProblem& problem);
-
-/// The same with the means given, into a vector that may be reused.
-void smooth_keys(const HostProblem& problem, std::span<const float> means, std::vector<float>& smoothed);
-
-/// From the log-sum-exp [q_heads, q_len] of scale * q . k to that with the means taken off K.
-void smooth_lse(const HostProblem& problem, std::span<const float> means, std::span<float> lse);
-
-/// Codes with values in [-levels, levels] (7 for 4 bits, 127 for 8). Q's mean is taken out first if smooth_q. The
-/// result is memory of the calling thread that lasts until its next call.
-const SaleCodes& quantize(const HostProblem& problem, int levels, bool smooth_q,
-                          ScaleGroups groups = ScaleGroups::thread);
+/// Codes with values in [-levels, levels] (7 for 4 bits, 127 for 8). Q's mean is taken out first if smooth_q.
+/// `codes` may hold those of an earlier call, whose memory is used again.
+void quantize(const HostProblem& problem, int levels, bool smooth_q, ScaleGroups groups, SaleCodes& codes);
 
 /// e4m3 with one scale a query row and a key: largest value / 448. Q's mean is taken out first if smooth_q.
 Fp8Operands quantize_fp8(const HostProblem& problem, bool smooth_q);

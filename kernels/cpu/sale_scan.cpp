@@ -9,7 +9,7 @@
 #include <numbers>
 
 #include "kernels/cpu/amx/codes.h"
-#include "kernels/cpu/amx/tile.h"
+#include "kernels/cpu/amx/support.h"
 #include "kernels/cpu/code_tile.h"
 #include "kernels/cpu/packed.h"
 #include "kernels/cpu/score_tile.h"
@@ -215,26 +215,24 @@ auto one_by_one(ScanOne scan) {
   };
 }
 
-#if defined(__x86_64__) && defined(__linux__)
 /// What a thread keeps while it scans with AMX tiles.
 struct AmxScanState {
   std::unique_ptr<TileScope> scope = std::make_unique<TileScope>();
   AmxCodeWorkspace work;
   std::vector<CodeTask> tasks;
 };
-#endif
 
 }  // namespace
 
 void scan_codes(const Shape& shape, const SaleCodes& codes, std::span<const ScanRange> ranges,
-                std::span<const float> thresholds, MaskView mask, const RunningReference* running) {
+                std::span<const float> thresholds, MaskView mask, const RunningReference* running, Workspace& work) {
   const auto task_of = [&](const RowTile& tile) {
     return CodeTask{&codes,     tile.head,   shape.kv_head_of(tile.head), shape.q_len, tile.begin, tile.rows,
                     tile.limit, tile.reached};
   };
-#if defined(__x86_64__) && defined(__linux__)
   if (use_amx() && codes.groups == ScaleGroups::thread) {
-    const AmxCodes packed = pack_amx_codes(shape, codes);
+    auto& packed = work.get<AmxCodes>();
+    pack_amx_codes(shape, codes, packed);
     return scan_tiles(shape, ranges, thresholds, mask, running, [&] {
       return [&, state = AmxScanState()](std::span<const RowTile> tiles, int first_panel, int tile_panels) mutable {
         state.tasks.clear();
@@ -243,10 +241,9 @@ void scan_codes(const Shape& shape, const SaleCodes& codes, std::span<const Scan
       };
     });
   }
-#endif
   scan_tiles(shape, ranges, thresholds, mask, running, [&] {
-    return one_by_one([&, work = CodeWorkspace()](const RowTile& tile, int first_panel, int tile_panels) mutable {
-      codes_reach(task_of(tile), first_panel, tile_panels, work);
+    return one_by_one([&, buffers = CodeWorkspace()](const RowTile& tile, int first_panel, int tile_panels) mutable {
+      codes_reach(task_of(tile), first_panel, tile_panels, buffers);
     });
   });
 }

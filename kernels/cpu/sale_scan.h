@@ -7,6 +7,7 @@
 #include "core/block_mask.h"
 #include "core/problem.h"
 #include "kernels/cpu/sale_quantize.h"
+#include "kernels/cpu/workspace.h"
 
 namespace salebench::cpu {
 
@@ -27,7 +28,8 @@ struct RunningReference {
 /// any number of rows by a multiple of 32 keys; tiles that it keeps already are skipped. Adds to the mask. `running`
 /// may be null: the thresholds stay.
 void scan_codes(const Shape& shape, const SaleCodes& codes, std::span<const ScanRange> ranges,
-                std::span<const float> thresholds, MaskView mask, const RunningReference* running = nullptr);
+                std::span<const float> thresholds, MaskView mask, const RunningReference* running = nullptr,
+                Workspace& work = Workspace::of_thread());
 
 /// The same on the logits q . k of the problem plus key_bias [q_heads, kv_len rounded up to 32], if there is one.
 void scan_exact(const HostProblem& problem, std::span<const ScanRange> ranges, std::span<const float> thresholds,

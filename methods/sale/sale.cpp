@@ -5,15 +5,13 @@
 // local_blocks 8 is the fused 16-bit one, whose impl_version 1 is `reference: running`. A running reference keeps a
 // subset of what the fixed one keeps. It is not monotone in the threshold by construction, as a lower threshold keeps
 // tiles that raise the reference of later ones, but no exception was met on the bundled capture. The paper calibrates
-// thresholds of 1.25e-4 to 8e-3 and prints no default; the one here is the example of the authors' code. Deviations
-// from the authors' code: scales, bias and thresholds are float32 where it rounds them to 16 bits; rows past the end
-// take no part in votes; any head_dim, and chunked prefill (q_len < kv_len); other tiles (sale_geometry.h), fp8 and
-// length-scaled thresholds are this project's.
+// thresholds of 1.25e-4 to 8e-3 and prints no default; the one here is the example of the authors' code.
 #include <cmath>
 #include <limits>
 
 #include "core/registry.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/key_smoothing.h"
 #include "kernels/cuda/select/sale.h"
 #include "methods/sale/sale_estimate.h"
 #include "methods/sale/sale_geometry.h"
@@ -23,7 +21,7 @@
 namespace salebench {
 
 class Sale : public Method {
-  Knob threshold_{.value = 0.004, .larger = Knob::Trend::keeps_less};
+  Knob threshold_{.value = 0.004, .typical = {0.25, 0.05, 0.01, 0.002}, .larger = Knob::Trend::keeps_less};
   BlockSize block_{64, 32};
   sale::Codes bits_ = sale::Codes::int4;
   cpu::ScaleGroups scales_ = cpu::ScaleGroups::thread;
@@ -106,15 +104,15 @@ class Sale : public Method {
 
   void select_fast(const HostProblem& original, MaskView mask) const override {
     if (sale::short_input(original.shape)) return keep_causal(mask);
-    thread_local std::vector<float> keys;  // reused from call to call
+    auto& work = cpu::Workspace::of_thread().get<SelectMemory>();
     std::vector<float> means;
-    const HostProblem p = smoothed(original, means, keys);
+    const HostProblem p = smoothed(original, means, work.keys);
     std::vector<cpu::ScanRange> middle;
     for (int head = 0; head < mask.heads; ++head) middle = sale::keep_sink_and_local(mask, head, local_blocks_);
     std::vector<float> limit(std::size_t(p.shape.q_heads) * p.shape.q_len), log_thresholds;
     // On the original K, whose values are often of 16 bits, for which the kernel needs fewer products.
     cpu::block_sparse_attention(original, mask, {{}, limit});
-    if (!means.empty()) cpu::smooth_lse(original, means, limit);
+    if (!means.empty()) cpu::shift_lse(original, means, -1, limit);
     for (int head = 0; head < mask.heads; ++head) {
       log_thresholds.push_back(float(log_threshold(p.shape, head)));
       const auto of_head = std::span(limit).subspan(std::size_t(head) * p.shape.q_len, p.shape.q_len);
@@ -128,7 +126,8 @@ class Sale : public Method {
     if (bits_ == sale::Codes::exact) return cpu::scan_exact(p, middle, limit, mask, running);
     if (bits_ == sale::Codes::fp8) return scan_fp8(p, middle, limit, mask, running);
     const int levels = bits_ == sale::Codes::int4 ? 7 : 127;
-    cpu::scan_codes(p.shape, cpu::quantize(p, levels, smooth_ == Smooth::qk, scales_), middle, limit, mask, running);
+    cpu::quantize(p, levels, smooth_ == Smooth::qk, scales_, work.codes);
+    cpu::scan_codes(p.shape, work.codes, middle, limit, mask, running);
   }
 
   std::any device_side(const Shape& shape) const override {
@@ -157,6 +156,12 @@ class Sale : public Method {
   }
 
  private:
+  /// What select_fast keeps from call to call.
+  struct SelectMemory {
+    std::vector<float> keys;  ///< less their mean
+    cpu::SaleCodes codes;
+  };
+
   /// Scans the middle of one query block from left to right, a segment of key blocks at a time.
   void scan_plain(const HostProblem& p, const sale::Estimate& estimate, cpu::ScanRange middle, int head, int qb,
                   MaskView mask) const {

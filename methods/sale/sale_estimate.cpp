@@ -5,6 +5,8 @@
 #include <functional>
 
 #include "core/fp8.h"
+#include "kernels/cpu/key_smoothing.h"
+#include "methods/shared/logits.h"
 
 namespace salebench::sale {
 namespace {
@@ -61,21 +63,19 @@ Estimate::Estimate(const HostProblem& p, int head, Codes codes, cpu::ScaleGroups
     q_codes_ = encode(q_, q_mean, p.shape.q_len, format, 0, std::identity());
     k_codes_ = encode(k_, no_mean, p.shape.kv_len, format, 0, std::identity());
   }
-  for (int j = 0; j < p.shape.kv_len; ++j)
-    for (int d = 0; d < dim_; ++d) bias_[j] += q_mean[d] * k_[std::size_t(j) * dim_ + d];
+  for (int j = 0; j < p.shape.kv_len; ++j) bias_[j] = dot<float>(q_mean.data(), k_ + std::size_t(j) * dim_, dim_);
 }
 
 double Estimate::operator()(int i, int j) const {
   const float* const q = exact_ ? q_ : q_codes_.code.data();
   const float* const k = exact_ ? k_ : k_codes_.code.data();
-  double dot = 0;
-  for (int d = 0; d < dim_; ++d) dot += double(q[std::size_t(i) * dim_ + d]) * k[std::size_t(j) * dim_ + d];
-  if (exact_) return dot;
+  const double product = dot(q + std::size_t(i) * dim_, k + std::size_t(j) * dim_, dim_);
+  if (exact_) return product;
   const float q_scale = q_codes_.scale[i], k_scale = k_codes_.scale[j];
-  if (!by_thread_) return double(q_scale) * k_scale * dot + bias_[j];
+  if (!by_thread_) return double(q_scale) * k_scale * product + bias_[j];
   if (q_scale == 0 || k_scale == 0) return 0;
   // The bias is rounded to whole units of both scales, so that it fits the integer sum.
-  return double(q_scale) * k_scale * (dot + std::nearbyint(bias_[j] / k_scale * (1 / q_scale)));
+  return double(q_scale) * k_scale * (product + std::nearbyint(bias_[j] / k_scale * (1 / q_scale)));
 }
 
 }  // namespace salebench::sale

@@ -12,16 +12,17 @@
 
 #include "core/registry.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/key_smoothing.h"
 #include "kernels/cpu/sale_pooled.h"
-#include "kernels/cpu/sale_quantize.h"
 #include "methods/sale/sale_geometry.h"
 #include "methods/sale/sale_reduce.h"
 #include "methods/shared/budget.h"
+#include "methods/shared/logits.h"
 
 namespace salebench {
 
 class SalePooled : public Method {
-  Knob threshold_{.value = 1e-4, .larger = Knob::Trend::keeps_less};
+  Knob threshold_{.value = 1e-4, .typical = {1e-3, 1e-4, 1e-5}, .larger = Knob::Trend::keeps_less};
   BlockSize block_{128, 32};
   enum class Score { max, mass } score_ = Score::mass;
   int row_pool_ = 4, key_pool_ = 2, row_stride_ = 1;
@@ -101,7 +102,7 @@ class SalePooled : public Method {
   void select_fast(const HostProblem& original, MaskView mask) const override {
     if (sale::short_input(original.shape)) return keep_causal(mask);
     const std::vector<float> means = cpu::key_means(original);
-    thread_local std::vector<float> keys;  // reused from call to call
+    std::vector<float>& keys = cpu::Workspace::of_thread().get<SmoothedKeys>().values;
     cpu::smooth_keys(original, means, keys);
     HostProblem p = original;
     p.k = keys;
@@ -110,7 +111,7 @@ class SalePooled : public Method {
     std::vector<float> lse(std::size_t(p.shape.q_heads) * p.shape.q_len);
     // On the original K, whose values are often of 16 bits, for which the kernel needs fewer products.
     cpu::block_sparse_attention(original, mask, {{}, lse});
-    cpu::smooth_lse(original, means, lse);
+    cpu::shift_lse(original, means, -1, lse);
     for (int head = 0; head < mask.heads; ++head) {
       if (dense_head(head)) {
         keep_causal(mask, head);
@@ -131,16 +132,18 @@ class SalePooled : public Method {
   }
 
  private:
+  struct SmoothedKeys {
+    std::vector<float> values;  ///< kept from call to call
+  };
+
   /// ln of a tile's relative score.
   double tile_score(const sale::ReducedHead& x, const std::vector<float>& row_lse, float scale, int qb, int kb) const {
     double largest = -std::numeric_limits<double>::infinity(), sum = 0;
     const int begin = qb * rows_per_block(), end = std::min(x.rows, begin + rows_per_block());
     for (int i = begin; i < end; ++i)
       for (int j = kb * tile_keys(); j < (kb + 1) * tile_keys(); ++j) {
-        double dot = 0;
-        for (int d = 0; d < x.dim; ++d)
-          dot += double(x.q[std::size_t(i) * x.dim + d]) * x.k[std::size_t(j) * x.dim + d];
-        const double relative = scale * dot - row_lse[i];
+        const double product = dot(&x.q[std::size_t(i) * x.dim], &x.k[std::size_t(j) * x.dim], x.dim);
+        const double relative = scale * product - row_lse[i];
         largest = std::max(largest, relative);
         sum += std::exp(relative);
       }

@@ -3,30 +3,25 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <span>
 #include <vector>
 
 #include "kernels/cpu/line_sums.h"
+#include "methods/shared/logits.h"
 
 namespace salebench {
 
 /// What cpu::line_sums returns for one head, from the formula.
 inline cpu::LineSums plain_line_sums(const HostProblem& p, int head, int rows) {
-  const int dim = p.shape.head_dim;
   std::vector<double> column(p.shape.kv_len), offset(p.shape.kv_len);
   for (int row = std::max(0, p.shape.q_len - rows); row < p.shape.q_len; ++row) {
     std::vector<double> weight(p.key_end(row));
-    for (std::size_t key = 0; key < weight.size(); ++key)
-      for (int d = 0; d < dim; ++d)
-        weight[key] += double(p.q_head(head)[std::size_t(row) * dim + d]) * p.k_of(head)[key * dim + d];
-    const double most = *std::ranges::max_element(weight);
-    for (double& w : weight) w = std::exp(p.scale * (w - most));
-    const double sum = std::accumulate(weight.begin(), weight.end(), 0.0);
+    for (std::size_t key = 0; key < weight.size(); ++key) weight[key] = logit(p, head, row, int(key));
+    softmax(std::span(weight));
     for (std::size_t key = 0; key < weight.size(); ++key) {
-      column[key] += weight[key] / sum;
-      offset[weight.size() - 1 - key] += weight[key] / sum;
+      column[key] += weight[key];
+      offset[weight.size() - 1 - key] += weight[key];
     }
   }
   return {{column.begin(), column.end()}, {offset.begin(), offset.end()}};

@@ -1,13 +1,12 @@
 // The attention map at the size of tiles, from pooled queries and keys; shared by the methods that select on it.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <span>
 #include <vector>
 
 #include "core/block_mask.h"
 #include "core/problem.h"
+#include "methods/shared/logits.h"
 
 namespace salebench {
 
@@ -30,11 +29,9 @@ class PooledMap {
     std::vector<float> logits(std::size_t(grid_.q_blocks()) * grid_.k_blocks());
 #pragma omp parallel for schedule(dynamic)
     for (int qb = 0; qb < grid_.q_blocks(); ++qb)
-      for (int kb = grid_.visible_begin(qb); kb < grid_.causal_end(qb); ++kb) {
-        float dot = 0;
-        for (int d = 0; d < dim; ++d) dot += queries[std::size_t(qb) * dim + d] * keys[std::size_t(kb) * dim + d];
-        logits[std::size_t(qb) * grid_.k_blocks() + kb] = p_.scale * dot;
-      }
+      for (int kb = grid_.visible_begin(qb); kb < grid_.causal_end(qb); ++kb)
+        logits[std::size_t(qb) * grid_.k_blocks() + kb] =
+            p_.scale * dot<float>(&queries[std::size_t(qb) * dim], &keys[std::size_t(kb) * dim], dim);
     return logits;
   }
 
@@ -48,14 +45,9 @@ class PooledMap {
 /// Softmax of each query block's logits over its causal tiles, in place. logits [q_blocks, k_blocks].
 inline void block_causal_softmax(std::vector<float>& logits, const BlockGrid& grid) {
 #pragma omp parallel for schedule(dynamic)
-  for (int qb = 0; qb < grid.q_blocks(); ++qb) {
-    const auto row = std::span(logits).subspan(std::size_t(qb) * grid.k_blocks() + grid.visible_begin(qb),
-                                               std::size_t(grid.visible_blocks(qb)));
-    const float most = *std::ranges::max_element(row);
-    double sum = 0;
-    for (float& x : row) sum += x = std::exp(x - most);
-    for (float& x : row) x = float(x / sum);
-  }
+  for (int qb = 0; qb < grid.q_blocks(); ++qb)
+    softmax(std::span(logits).subspan(std::size_t(qb) * grid.k_blocks() + grid.visible_begin(qb),
+                                      std::size_t(grid.visible_blocks(qb))));
 }
 
 }  // namespace salebench

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/cpu/attention.h"
-#include "kernels/cpu/sale_quantize.h"
+#include "kernels/cpu/key_smoothing.h"
 
 namespace salebench {
 namespace {
@@ -25,24 +25,13 @@ void round_to_int8(float* x, int rows, int dim, int group) {
   }
 }
 
-/// Adds scale * q_i . (mean of K) to the log-sum-exp of each row: what taking the mean out of K took from its logits.
-void restore_mean(const HostProblem& p, std::span<float> lse) {
-  const int dim = p.shape.head_dim;
-  for (int head = 0; head < p.shape.q_heads; ++head) {
-    const std::vector<float> mean = cpu::channel_means(p.k_of(head), p.shape.kv_len, dim);
-    for (int row = 0; row < p.shape.q_len; ++row) {
-      float dot = 0;
-      for (int d = 0; d < dim; ++d) dot += p.q_head(head)[std::size_t(row) * dim + d] * mean[d];
-      lse[std::size_t(head) * p.shape.q_len + row] += p.scale * dot;
-    }
-  }
-}
-
 }  // namespace
 
 void sage_attend(const HostProblem& problem, const ConstMaskView* mask, AttentionView out) {
   const Shape& s = problem.shape;
-  std::vector<float> q(problem.q.begin(), problem.q.end()), k = cpu::smooth_keys(problem);
+  const std::vector<float> means = cpu::key_means(problem);
+  std::vector<float> q(problem.q.begin(), problem.q.end()), k;
+  cpu::smooth_keys(problem, means, k);
   for (int h = 0; h < s.q_heads; ++h) round_to_int8(&q[h * problem.q_head_size()], s.q_len, s.head_dim, kQueryRows);
   for (int h = 0; h < s.kv_heads; ++h) round_to_int8(&k[h * problem.kv_head_size()], s.kv_len, s.head_dim, kKeys);
   HostProblem rounded = problem;
@@ -52,7 +41,7 @@ void sage_attend(const HostProblem& problem, const ConstMaskView* mask, Attentio
     cpu::block_sparse_attention(rounded, *mask, out);
   else
     cpu::dense_attention(rounded, out);
-  restore_mean(problem, out.lse);
+  cpu::shift_lse(problem, means, 1, out.lse);
 }
 
 }  // namespace salebench

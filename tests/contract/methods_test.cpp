@@ -203,6 +203,22 @@ TEST_P(Methods, SayWhereTheyComeFrom) {
   EXPECT_FALSE(about.rule.empty());
 }
 
+TEST_P(Methods, NameTypicalValuesOfTheirKnobFromSparseToDense) {
+  const auto method = make_method(GetParam());
+  for (const Param& param : method->params()) {
+    const Knob* const knob = param.knob();
+    if (!knob) continue;
+    EXPECT_GE(knob->typical.size(), 2u) << param.name();
+    for (std::size_t i = 0; i < knob->typical.size(); ++i) {
+      EXPECT_GE(knob->typical[i], param.low());
+      EXPECT_LE(knob->typical[i], param.high());
+      if (i == 0) continue;
+      const bool larger = knob->typical[i] > knob->typical[i - 1];
+      EXPECT_EQ(larger, knob->larger == Knob::Trend::keeps_more) << param.name() << " " << knob->typical[i];
+    }
+  }
+}
+
 TEST_P(Methods, DescribeTheirParameters) {
   const auto method = make_method(GetParam());
   for (Param& param : method->params()) {

@@ -9,7 +9,6 @@
 // tile unit multiplies the weights of the item before by V and computes the scores of the item after.
 #include "kernels/cpu/amx/attention.h"
 
-#if defined(__x86_64__) && defined(__linux__)
 #include <immintrin.h>
 
 #include <algorithm>
@@ -106,7 +105,8 @@ Attend::Attend(const AmxTask& task, AmxWorkspace& work)
     std::fill_n(group.output, output_bytes / sizeof(float), 0.0f);
     at += query_bytes + output_bytes;
   }
-  work.programs.build({depth_tiles, task.kv->key_parts, query_parts_, task.kv->value_parts});
+  if (!work.programs) work.programs = std::make_shared<TilePrograms>();
+  work.programs->build({depth_tiles, task.kv->key_parts, query_parts_, task.kv->value_parts});
   if (task.output) fast_ = fast_version();
 }
 
@@ -120,14 +120,14 @@ Item Attend::next(Item item) const {
 
 void Attend::queue_scores(const Item& item, int index) {
   for (int i = 0; i < item.count; ++i)
-    queue_.add({&work_.programs.scores,
+    queue_.add({&work_.programs->scores,
                 {task_.kv->panel_keys(task_.kv_head, task_.visits->panels[item.first + i])},
                 group_[item.group].queries,
                 reinterpret_cast<std::byte*>(scores(index, i))});
 }
 
 void Attend::queue_outputs(const Item& item, int index) {
-  TileSegment segment = {&work_.programs.outputs[item.count - 1],
+  TileSegment segment = {&work_.programs->outputs[item.count - 1],
                          {},
                          weights(index, 0),
                          reinterpret_cast<std::byte*>(group_[item.group].output)};
@@ -306,8 +306,3 @@ void amx_attend_tile(const AmxTask& task, AmxWorkspace& work) {
 
 }  // namespace salebench::cpu
 HWY_POP_ATTRIBUTES
-#else
-namespace salebench::cpu {
-void amx_attend_tile(const AmxTask&, AmxWorkspace&) {}
-}  // namespace salebench::cpu
-#endif

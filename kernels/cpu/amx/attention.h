@@ -1,11 +1,14 @@
 // Attention of one row tile on AMX: bfloat16 tile products with float32 sums, softmax in AVX-512 in between.
 #pragma once
 
+#include <memory>
+
 #include "kernels/cpu/amx/pack.h"
-#include "kernels/cpu/amx/products.h"
 #include "kernels/cpu/attention_tile.h"
 
 namespace salebench::cpu {
+
+struct TilePrograms;
 
 inline constexpr int kAmxRowTile = 128;  ///< query rows that one task works on at a time
 
@@ -20,7 +23,7 @@ struct AmxTask : RowTask {
 /// Buffers that a thread reuses from task to task.
 struct AmxWorkspace {
   AlignedBuffer memory;
-  TilePrograms programs;
+  std::shared_ptr<TilePrograms> programs;  ///< of the last shape
 };
 
 /// Needs amx_available() and a TileScope on this thread.

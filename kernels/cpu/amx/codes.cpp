@@ -4,7 +4,6 @@
 // registers while the rows of all tasks pass by.
 #include "kernels/cpu/amx/codes.h"
 
-#if defined(__x86_64__) && defined(__linux__)
 #include <immintrin.h>
 
 #include <algorithm>
@@ -48,7 +47,7 @@ class Scan {
   void add_rows(const CodeTask& task, int begin);
   void pack_queries(const CodeTask& task, int begin, std::byte* out) const;
   const std::byte* panel_keys(int panel) const {
-    return packed_.keys + (std::size_t(kv_head_) * codes_.panels + panel) * packed_.depth_tiles * 2 * kTileBytes;
+    return packed_.keys.data() + (std::size_t(kv_head_) * codes_.panels + panel) * packed_.depth_tiles * 2 * kTileBytes;
   }
   std::int32_t* sums(int buffer) const { return sums_ + std::size_t(buffer) * kSums; }
   template <int kSet, bool kKeysLoaded>
@@ -250,17 +249,14 @@ HWY_POP_ATTRIBUTES
 
 namespace salebench::cpu {
 
-AmxCodes pack_amx_codes(const Shape& shape, const SaleCodes& codes) {
-  thread_local AlignedBuffer key_memory, bound_memory;
-  AmxCodes packed;
+void pack_amx_codes(const Shape& shape, const SaleCodes& codes, AmxCodes& packed) {
   packed.q_heads = shape.q_heads;
   packed.depth_tiles = round_up(codes.quads, kQuadsPerTile) / kQuadsPerTile;
   const int panels = codes.panels;
   const std::size_t panel_bytes = std::size_t(packed.depth_tiles) * 2 * kTileBytes;
-  std::byte* const keys = key_memory.reserve(std::size_t(shape.kv_heads) * panels * panel_bytes);
+  std::byte* const keys = packed.keys.reserve(std::size_t(shape.kv_heads) * panels * panel_bytes);
   auto* const bounds = reinterpret_cast<AmxCodeBounds*>(
-      bound_memory.reserve(std::size_t(shape.q_heads) * panels * sizeof(AmxCodeBounds)));
-  packed.keys = keys, packed.bounds = bounds;
+      packed.bounds.reserve(std::size_t(shape.q_heads) * panels * sizeof(AmxCodeBounds)));
 #pragma omp parallel for
   for (int i = 0; i < shape.kv_heads * panels; ++i)
     pack_panel(codes, std::size_t(i), packed.depth_tiles, keys + i * panel_bytes);
@@ -271,8 +267,6 @@ AmxCodes pack_amx_codes(const Shape& shape, const SaleCodes& codes) {
       const std::size_t q = (std::size_t(head) * panels + panel) * kPanelKeys;
       bound_panel(&codes.k_scale[kv], &codes.bias[q], bounds[std::size_t(panel) * shape.q_heads + head]);
     }
-  return packed;
 }
 
 }  // namespace salebench::cpu
-#endif

@@ -23,12 +23,12 @@ struct AmxCodeBounds {
 /// Codes of K as left operands, and bounds.
 struct AmxCodes {
   int q_heads = 0;
-  int depth_tiles = 0;                    ///< head_dim / 64, rounded up
-  const std::byte* keys = nullptr;        ///< [kv_heads, panels, depth_tiles, 2 x 16 keys] tiles of 64 channels
-  const AmxCodeBounds* bounds = nullptr;  ///< [panels, q_heads]
+  int depth_tiles = 0;   ///< head_dim / 64, rounded up
+  AlignedBuffer keys;    ///< [kv_heads, panels, depth_tiles, 2 x 16 keys] tiles of 64 channels
+  AlignedBuffer bounds;  ///< [panels, q_heads] AmxCodeBounds
 
   const AmxCodeBounds& panel_bounds(int q_head, int panel) const {
-    return bounds[std::size_t(panel) * q_heads + q_head];
+    return reinterpret_cast<const AmxCodeBounds*>(bounds.data())[std::size_t(panel) * q_heads + q_head];
   }
 };
 
@@ -46,8 +46,8 @@ struct AmxCodeWorkspace {
   std::vector<AmxCodeGroup> groups;
 };
 
-/// Packs in parallel, into memory of the calling thread that lasts until its next call.
-AmxCodes pack_amx_codes(const Shape& shape, const SaleCodes& codes);
+/// Packs in parallel, in place of what was packed before.
+void pack_amx_codes(const Shape& shape, const SaleCodes& codes, AmxCodes& packed);
 
 /// As codes_reach, for codes with scales by thread and for several tasks of one KV head at once, those with most tiles
 /// first. Needs amx_available() and a TileScope on this thread.

@@ -1,6 +1,5 @@
 #include "kernels/cpu/amx/pack.h"
 
-#if defined(__x86_64__) && defined(__linux__)
 #include <immintrin.h>
 
 #include <algorithm>
@@ -162,10 +161,8 @@ Parts pack_panels(const HostProblem& p, const AmxKeysValues& layout, std::byte* 
 
 }  // namespace
 
-AmxKeysValues pack_keys_values(const HostProblem& p, bool with_values) {
-  thread_local AlignedBuffer key_memory, value_memory;
+void pack_keys_values(const HostProblem& p, bool with_values, AmxKeysValues& packed) {
   const std::size_t first_panel = std::size_t(std::min(kPanelKeys, p.shape.kv_len)) * p.shape.head_dim;
-  AmxKeysValues packed;
   packed.depth_tiles = round_up(p.shape.head_dim, kAmxDepth) / kAmxDepth;
   packed.panels = round_up(p.shape.kv_len, kPanelKeys) / kPanelKeys;
   // What the first panel needs is mostly what all need; if not, they are packed again.
@@ -174,14 +171,11 @@ AmxKeysValues pack_keys_values(const HostProblem& p, bool with_values) {
   do {
     packed.key_parts = needed.keys, packed.value_parts = needed.values;
     const std::size_t panels = std::size_t(p.shape.kv_heads) * packed.panels;
-    std::byte* const keys = key_memory.reserve(panels * packed.key_parts * packed.key_part_bytes());
+    std::byte* const keys = packed.keys.reserve(panels * packed.key_parts * packed.key_part_bytes());
     std::byte* const values =
-        with_values ? value_memory.reserve(panels * packed.value_parts * packed.value_part_bytes()) : nullptr;
-    packed.keys = keys, packed.values = values;
+        with_values ? packed.values.reserve(panels * packed.value_parts * packed.value_part_bytes()) : nullptr;
     needed = pack_panels(p, packed, keys, values);
   } while (needed.keys > packed.key_parts || needed.values > packed.value_parts);
-  return packed;
 }
 
 }  // namespace salebench::cpu
-#endif

@@ -4,7 +4,7 @@
 
 #include "core/problem.h"
 #include "kernels/cpu/aligned_buffer.h"
-#include "kernels/cpu/amx/tile.h"
+#include "kernels/cpu/amx/support.h"
 #include "kernels/cpu/packed.h"
 
 namespace salebench::cpu {
@@ -18,25 +18,24 @@ inline constexpr int kAmxValueParts = 2;  ///< of V, at most: 16 bits, an error 
 struct AmxKeysValues {
   int depth_tiles = 0;  ///< head_dim / 32, rounded up
   int panels = 0, key_parts = 0, value_parts = 0;
-  const std::byte* keys = nullptr;  ///< [kv_heads, panels, key_parts, depth_tiles, 2 x 16 keys] tiles of 32 channels
-  const std::byte* values =
-      nullptr;  ///< [kv_heads, panels, value_parts, 2 depth_tiles of 16 channels] tiles of 32 keys
+  AlignedBuffer keys;    ///< [kv_heads, panels, key_parts, depth_tiles, 2 x 16 keys] tiles of 32 channels
+  AlignedBuffer values;  ///< [kv_heads, panels, value_parts, 2 depth_tiles of 16 channels] tiles of 32 keys
 
   std::size_t key_part_bytes() const { return std::size_t(2) * depth_tiles * kTileBytes; }
   std::size_t value_part_bytes() const { return std::size_t(2) * depth_tiles * kTileBytes; }
   const std::byte* panel_keys(int kv_head, int panel) const {
-    return keys + (std::size_t(kv_head) * panels + panel) * key_parts * key_part_bytes();
+    return keys.data() + (std::size_t(kv_head) * panels + panel) * key_parts * key_part_bytes();
   }
   const std::byte* panel_values(int kv_head, int panel) const {
-    return values + (std::size_t(kv_head) * panels + panel) * value_parts * value_part_bytes();
+    return values.data() + (std::size_t(kv_head) * panels + panel) * value_parts * value_part_bytes();
   }
 };
 
 /// The least number of bfloat16 parts, up to `most`, that sum exactly to each of the values; `most` if none does.
 int bfloat16_parts(const float* x, std::size_t size, int most);
 
-/// Packs K, and V if asked for, in parallel, into memory of the calling thread that lasts until its next call.
-AmxKeysValues pack_keys_values(const HostProblem& problem, bool with_values);
+/// Packs K, and V if asked for, in parallel, in place of what was packed before.
+void pack_keys_values(const HostProblem& problem, bool with_values, AmxKeysValues& packed);
 
 /// Packs query rows q [rows, dim], at most 32, as [parts, depth_tiles, 2 x 16 rows] tiles of 16 channel pairs.
 void pack_query_group(const float* q, int rows, int dim, int parts, std::byte* out);

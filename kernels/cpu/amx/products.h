@@ -45,8 +45,6 @@ struct TileSegment {
   std::byte* c = nullptr;
 };
 
-#if defined(__x86_64__) && defined(__linux__)
-
 /// Chains take turns with two sets of accumulators, so that a chain's result is stored only when the next chain is
 /// under way: a store that waits for its product would fill the scheduler and stop the vector instructions behind it.
 class TileQueue {
@@ -121,7 +119,5 @@ class TileQueue {
   int set_ = 0, pending_set_ = 0;
   std::byte* pending_ = nullptr;
 };
-
-#endif
 
 }  // namespace salebench::cpu

@@ -1,5 +1,5 @@
 // The tile products of one item laid out at compile time, for the shapes that matter: no branch stands between the
-// vector instructions and the tile instructions mixed into them. The queue (amx_products.h) does the same for any
+// vector instructions and the tile instructions mixed into them. The queue (products.h) does the same for any
 // shape.
 #pragma once
 
@@ -11,8 +11,6 @@
 #include "kernels/cpu/amx/tile.h"
 
 namespace salebench::cpu {
-
-#if defined(__x86_64__) && defined(__linux__)
 
 /// What a schedule reads and writes: scores of the item after, output of the item before. Both have 2 panels.
 struct ScheduleData {
@@ -139,7 +137,5 @@ class Schedule {
     if constexpr (kStep + 1 == kSteps) store<kChain - 1>(data), store<kChain>(data);
   }
 };
-
-#endif
 
 }  // namespace salebench::cpu

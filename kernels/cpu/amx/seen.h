@@ -25,12 +25,7 @@ inline SeenKeys seen_keys(const AmxTask& task, int group, int panel) {
   for (int i = 0; i < kAmxGroup; ++i) {
     const int r = group * kAmxGroup + i;
     std::uint32_t keys = kAllLanes;
-    if (r < task.rows) {
-      keys = lanes[r / task.block_rows] & lanes_below(std::min(limits.key_end(r), limits.kv_len) - first) &
-             ~lanes_below(limits.key_begin(r) - first);
-      if (r < limits.windowed_rows)
-        keys &= lanes_below(limits.sink - first) | ~lanes_below(limits.first_position + r - limits.local + 1 - first);
-    }
+    if (r < task.rows) keys = lanes[r / task.block_rows] & limits.seen(r, first);
     seen.rows[i] = keys;
     seen.all = seen.all && keys == kAllLanes;
   }
@@ -66,10 +61,7 @@ inline bool may_need_mask(const AmxTask& task, const GroupLimits& group, int pan
   const std::uint32_t* const lanes = task.visits->lanes_of(panel);
   for (int block = group.first_block; block <= group.last_block; ++block)
     if (lanes[block] != kAllLanes) return true;
-  if (group.windowed_rows == 0) return false;
-  const RowLimits& limits = task.limits;
-  const int first = panel * kPanelKeys;
-  return first + kPanelKeys > limits.sink && limits.first_position + group.windowed_rows - 1 - first >= limits.local;
+  return task.limits.window_hides(group.windowed_rows, panel * kPanelKeys);
 }
 
 }  // namespace salebench::cpu

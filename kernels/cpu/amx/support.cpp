@@ -1,16 +1,13 @@
 #include "kernels/cpu/amx/support.h"
 
-#if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <xmmintrin.h>
 
 #include <cstdint>
-#endif
 
 namespace salebench::cpu {
-
-#if defined(__x86_64__) && defined(__linux__)
 namespace {
 
 bool processor_has_amx() {
@@ -38,10 +35,21 @@ bool amx_available() {
   static const bool available = processor_has_amx() && kernel_permits_tiles();
   return available;
 }
-#else
-bool amx_available() {
-  return false;
+
+TileScope::TileScope() : float_mode_(_mm_getcsr()) {
+  struct alignas(64) {
+    std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } const config;
+  asm volatile("ldtilecfg %0" ::"m"(config) : "memory");
+  constexpr unsigned kFlushToZero = 0x8000, kZeroInputs = 0x40;
+  _mm_setcsr(float_mode_ | kFlushToZero | kZeroInputs);
 }
-#endif
+
+TileScope::~TileScope() {
+  asm volatile("tilerelease" ::: "memory");
+  _mm_setcsr(float_mode_);
+}
 
 }  // namespace salebench::cpu

@@ -1,43 +1,12 @@
 // The AMX instructions that the kernels use, as inline assembly with memory clobbers: GCC 12's own intrinsics let the
-// compiler move ordinary stores past a tile load. All tiles are 16 rows of 64 bytes.
+// compiler move ordinary stores past a tile load.
 #pragma once
 
 #include <cstdint>
 
-#if defined(__x86_64__) && defined(__linux__)
-#include <xmmintrin.h>
-#endif
+#include "kernels/cpu/amx/support.h"
 
 namespace salebench::cpu {
-
-inline constexpr int kTileBytes = 1024;
-
-#if defined(__x86_64__) && defined(__linux__)
-
-/// Holds the calling thread's tile registers configured, and float arithmetic without subnormal numbers: the tiles know
-/// none, and in vectors each would cost over a hundred cycles.
-class TileScope {
- public:
-  TileScope() {
-    struct alignas(64) {
-      std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
-      std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-      std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } const config;
-    asm volatile("ldtilecfg %0" ::"m"(config) : "memory");
-    constexpr unsigned kFlushToZero = 0x8000, kZeroInputs = 0x40;
-    _mm_setcsr(float_mode_ | kFlushToZero | kZeroInputs);
-  }
-  ~TileScope() {
-    asm volatile("tilerelease" ::: "memory");
-    _mm_setcsr(float_mode_);
-  }
-  TileScope(const TileScope&) = delete;
-  TileScope& operator=(const TileScope&) = delete;
-
- private:
-  unsigned float_mode_ = _mm_getcsr();
-};
 
 template <int kTile>
 inline void tile_zero() {
@@ -66,7 +35,5 @@ template <int kC, int kA, int kB>
 inline void tile_multiply_int8() {
   asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
 }
-
-#endif
 
 }  // namespace salebench::cpu

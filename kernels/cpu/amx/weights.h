@@ -9,7 +9,6 @@
 #include "kernels/cpu/amx/schedule.h"
 #include "kernels/cpu/amx/seen.h"
 
-#if defined(__x86_64__) && defined(__linux__)
 #include <immintrin.h>
 
 #include "hwy/base.h"
@@ -128,4 +127,3 @@ inline void panel_maximum(const float* scores, __m512 factor, const SeenKeys& se
 
 }  // namespace salebench::cpu
 HWY_POP_ATTRIBUTES
-#endif

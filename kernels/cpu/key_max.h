@@ -9,6 +9,6 @@ namespace salebench::cpu {
 
 /// most[j] = maximum over the rows of q . key j, for the first most.size() keys, a multiple of kPanelKeys. q is
 /// [rows padded to kRowStep, dim], 1 <= rows <= kRowTile; `dim` is that of the packed keys.
-void row_max(const float* q, int rows, int dim, const PackedHead& keys, std::span<float> most);
+void key_max(const float* q, int rows, int dim, const PackedHead& keys, std::span<float> most);
 
 }  // namespace salebench::cpu

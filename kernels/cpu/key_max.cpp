@@ -1,7 +1,7 @@
-#include "kernels/cpu/row_max.h"
+#include "kernels/cpu/key_max.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/cpu/row_max.cpp"
+#define HWY_TARGET_INCLUDE "kernels/cpu/key_max.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target.h, as it includes this file again for each target.
 #include "kernels/cpu/gemm-inl.h"
@@ -10,7 +10,7 @@ HWY_BEFORE_NAMESPACE();
 namespace salebench::cpu {
 namespace HWY_NAMESPACE {
 
-void RowMax(const float* q, int rows, int dim, const PackedHead& keys, std::span<float> most) {
+void KeyMax(const float* q, int rows, int dim, const PackedHead& keys, std::span<float> most) {
   const FloatTag d;
   const int lanes = int(hn::Lanes(d));
   float s[kRowTile * kPanelKeys];
@@ -30,10 +30,10 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace salebench::cpu {
-HWY_EXPORT(RowMax);
+HWY_EXPORT(KeyMax);
 
-void row_max(const float* q, int rows, int dim, const PackedHead& keys, std::span<float> most) {
-  HWY_DYNAMIC_DISPATCH(RowMax)(q, rows, dim, keys, most);
+void key_max(const float* q, int rows, int dim, const PackedHead& keys, std::span<float> most) {
+  HWY_DYNAMIC_DISPATCH(KeyMax)(q, rows, dim, keys, most);
 }
 
 }  // namespace salebench::cpu
