@@ -93,8 +93,10 @@ Plan plan_from_json(const std::string& text) {
   try {
     const auto json = nlohmann::json::parse(text);
     if (json.at("plan_version") != kVersion)
-      throw UsageError(fmt::format("plan.json has version {}, this program reads {}: start a new run, or read run.h5",
-                                   json.at("plan_version").dump(), kVersion));
+      throw UsageError(
+          fmt::format("plan.json has version {}, this program reads {}: `run --resume` with the same config keeps "
+                      "the cells and writes it anew",
+                      json.at("plan_version").dump(), kVersion));
     auto plan = record_of<Plan>(json);
     std::vector<std::shared_ptr<const ProblemInfo>> problems;
     for (const auto& problem : json.at("problems"))
