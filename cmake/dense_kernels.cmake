@@ -9,7 +9,7 @@ set(SALEBENCH_FA3_DIR "" CACHE PATH "FlashAttention-3: the folder hopper of a ch
 # salebench_add_dense_kernels(TARGET): those that are found become parts of TARGET.
 function(salebench_add_dense_kernels target)
   salebench_add_cudnn(${target})
-  if("90a" IN_LIST SALEBENCH_CUDA_ARCHITECTURES)
+  if(CMAKE_CUDA_ARCHITECTURES MATCHES "90a")
     salebench_add_flashinfer(${target})
     salebench_add_fa3(${target})
   endif()

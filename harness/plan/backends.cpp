@@ -32,10 +32,7 @@ class Cpu : public Backend {
 class Cuda : public Backend {
  public:
   std::string name() const override { return "cuda"; }
-  std::string why_none() const override {
-    const CudaDevices found = cuda_devices();
-    return found.devices.empty() ? found.why_none : "";
-  }
+  std::string why_none() const override { return cuda_devices().why_none; }
   std::string why_not(const Method& method, const ProblemInfo& problem, const Shape& shape) const override {
     if (problem.dtype != "float16" && problem.dtype != "bfloat16")
       return fmt::format("{} values: the CUDA kernels take float16 and bfloat16", problem.dtype);

@@ -127,7 +127,7 @@ void bench_dense(const std::set<std::string>& parts, const std::vector<int>& len
 
 int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
   const CudaDevices found = cuda_devices();
-  if (found.devices.empty()) {
+  if (!found.why_none.empty()) {
     std::fprintf(stderr, "no benchmark without a GPU: %s\n", found.why_none.c_str());
     return 5;
   }

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "kernels/cuda/device/devices.h"
+#include "kernels/cuda/device/images.h"
 
 namespace salebench {
 namespace {
@@ -47,6 +48,10 @@ CudaDevices cuda_devices() {
     device.clock_khz = attribute(cudaDevAttrClockRate, i);
     device.l2_bytes = properties.l2CacheSize;
     device.memory_bytes = static_cast<std::int64_t>(properties.totalGlobalMem);
+    if (found.devices.empty() && !cuda::runs_on(SALEBENCH_CUDA_IMAGES, properties.major, properties.minor))
+      found.why_none = "no code for " + device.name + " (compute capability " + device.compute_capability +
+                       ") in this build of " SALEBENCH_CUDA_IMAGES
+                       ": configure with -DSALEBENCH_CUDA_ARCHITECTURES=native";
     found.devices.push_back(device);
   }
   return found;

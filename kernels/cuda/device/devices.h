@@ -17,7 +17,7 @@ struct CudaDevice {
 struct CudaDevices {
   std::vector<CudaDevice> devices;
   int driver = 0, runtime = 0;  ///< versions as CUDA gives them, 13000 for 13.0
-  std::string why_none;         ///< empty if there are devices
+  std::string why_none;         ///< empty if the first device can be used
 };
 
 CudaDevices cuda_devices();

@@ -13,7 +13,7 @@ class NeedsCudaDevice : public testing::Test {
  protected:
   void SetUp() override {
     const CudaDevices found = cuda_devices();
-    if (found.devices.empty()) GTEST_SKIP() << found.why_none;
+    if (!found.why_none.empty()) GTEST_SKIP() << found.why_none;
   }
 };
 
