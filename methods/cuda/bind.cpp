@@ -1,5 +1,6 @@
 // Methods bound to a device: their device sides where one is registered, else masks from the CPU.
 #include <map>
+#include <stdexcept>
 #include <typeindex>
 
 #include "methods/cuda/host_mask.h"
@@ -17,17 +18,22 @@ std::map<std::type_index, Side>& sides() {
   return all;
 }
 
-/// Null where no file here runs it.
+/// Null for a method that has none, as it is parametrised. Throws std::logic_error where no file here runs it.
 const Side* side_of(const std::any& value) {
+  if (!value.has_value()) return nullptr;
   const auto found = sides().find(value.type());
-  return found == sides().end() ? nullptr : &found->second;
+  if (found == sides().end())
+    throw std::logic_error(std::string("no file of methods/cuda registers the device side ") + value.type().name());
+  return &found->second;
 }
 
 }  // namespace
 
 bool register_device_side(const std::type_info& type, BoundMethod (*bind)(const std::any&, const DeviceInputs&),
                           std::string (*why_not)(const std::any&)) {
-  return sides().emplace(type, Side{bind, why_not}).second;
+  if (!sides().emplace(type, Side{bind, why_not}).second)
+    throw std::logic_error(std::string("two files of methods/cuda register the device side ") + type.name());
+  return true;
 }
 
 std::string why_not(const Method& method, const Shape& shape) {

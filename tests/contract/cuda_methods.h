@@ -41,7 +41,7 @@ inline std::vector<Settings> settings_of(const std::string& name) {
   std::vector<Settings> all = {{}};
   const auto defaults = make_method(name);
   for (const Param& param : defaults->params()) {
-    if (param.name() == "block")
+    if (param.name() == "block" && param.type() == "choice")
       for (const std::string& block : kBlockChoices) all.push_back({{{"block", block}}});
     if (param.knob() && param.knob()->per_head) all.push_back({{}, true});
   }

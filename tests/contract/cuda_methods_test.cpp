@@ -32,6 +32,12 @@ double mean_recall(const Lse& kept, const std::vector<double>& all) {
   return sum / double(all.size());
 }
 
+TEST(DeviceSides, AreAllRegistered) {  // needs no device
+  for (const MethodInfo& info : methods())
+    for (const Settings& s : settings_of(info.name))
+      EXPECT_NO_THROW(cuda::why_not(*make_method(info.name, s.values), {2, 1, 2048, 2048, 64})) << info.name;
+}
+
 /// What was found for a method's settings, over problems: sums of tiles, the worst of the rest.
 struct Found {
   int problems = 0;

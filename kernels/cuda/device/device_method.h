@@ -44,7 +44,8 @@ class DeviceMethod {
 
 using BoundMethod = std::unique_ptr<DeviceMethod>;
 
-/// Why the method, as it is parametrised, does not run on CUDA devices; empty if it does. Needs no device.
+/// Why the method, as it is parametrised, does not run on CUDA devices; empty if it does. Needs no device. Throws
+/// std::logic_error for a device side that nobody registered.
 std::string why_not(const Method& method, const Shape& shape);
 
 /// The method at work on a device, after prepare(): its device_side() where that is registered, else a mask that
