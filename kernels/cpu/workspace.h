@@ -1,7 +1,6 @@
 // Memory that kernels keep from call to call, so that a warm call allocates nothing.
 #pragma once
 
-#include <any>
 #include <map>
 #include <memory>
 #include <typeindex>
@@ -14,9 +13,9 @@ class Workspace {
   /// The T of this workspace, made on first use; it stays where it is.
   template <class T>
   T& get() {
-    std::any& held = held_[typeid(Held<T>)];
-    if (!held.has_value()) held.emplace<Held<T>>();
-    return *std::any_cast<Held<T>&>(held).object;
+    std::shared_ptr<void>& held = held_[typeid(T)];
+    if (!held) held = std::make_shared<T>();
+    return *static_cast<T*>(held.get());
   }
 
   /// The calling thread's own, kept until the thread ends.
@@ -26,12 +25,7 @@ class Workspace {
   }
 
  private:
-  /// std::any holds only what can be copied.
-  template <class T>
-  struct Held {
-    std::shared_ptr<T> object = std::make_shared<T>();
-  };
-  std::map<std::type_index, std::any> held_;
+  std::map<std::type_index, std::shared_ptr<void>> held_;
 };
 
 }  // namespace salebench::cpu
