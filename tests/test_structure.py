@@ -20,7 +20,7 @@ MAY_INCLUDE = {
 # Inside a folder: each may include those before it. Parts of an interface may include its folder and be included by it.
 ORDERS = {
     "harness": ["support", "plan", "cell", "run", "calibrate", "show", "verbs"],
-    "kernels/cuda": ["device", "attention", "select", "dense", "check"],
+    "kernels/cuda": ["device", "hopper", "attention", "select", "dense", "check"],
     "methods": ["shared", "sale"],
     "datasets": ["files", "", "import"],
 }

@@ -1,16 +1,14 @@
 // Times of the CUDA kernels on random data: bf16, head_dim 128, 32 query and 8 KV heads, causal. Measured as cells are,
 // by DeviceTimer, each sample with a flushed L2; the table shows medians.
-// Usage: salebench_cuda_bench [PART...] [KV_LEN...]      (default: all parts, 32768 65536)
-//   dense          the dense kernels in turn, or those that are named too (ours, cudnn, flashinfer, fa3)
-//   dense64        the same with head_dim 64
-//   burst          dense and dense64 leave the card idle for 40 ms before each run
-//   sparse sale topk truth
-//   writeflush     all but dense: L2 is full of changed lines before each sample (l2_flush.h says what that costs)
+//   attention      the dense kernels that are built in, and ours over random masks, in turn; with pauses the card is
+//   idle
+//                  before each run
+//   sale topk truth
 #include "kernels/bench/cuda_bench.h"
 
-#include <cctype>
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 
 #include "core/stats.h"
 #include "kernels/cuda/check/mask_recall.h"
@@ -71,24 +69,6 @@ void bench_truth(const Case& c, StepTimer& timer) {
               1e-12 * c.dense_flops / 2 / s[2]);
 }
 
-void bench_sparse(const Case& c, BlockSize block, double density, StepTimer& timer) {
-  const int heads = c.p.shape.q_heads;
-  const CaseMask mask(c, block);
-  random_tiles(mask.view(), density);
-  const DeviceBuffer workspace(block_index_bytes(mask.view().grid, heads));
-  const DeviceVector<MaskCounts> counts(heads);
-  count_masks(mask.view(), counts.data(), nullptr);
-  MaskCounts all;
-  for (const MaskCounts& one : counts.host(nullptr)) all.add(one);
-  const double kept = double(all.tokens) / double(all.dense_tokens);
-  BlockIndex index;
-  const auto s =
-      timer.median({[&] { index = build_block_index(mask.view(), c.p.shape.kv_heads, workspace.data(), nullptr); },
-                    [&] { block_sparse_attention(c.p, index, c.out, nullptr); }});
-  std::printf("%7d  %3d x %-3d  %9.3f  %9.3f  %9.3f  %6.0f\n", c.p.shape.kv_len, block.q, block.k, kept, 1e3 * s[0],
-              1e3 * s[1], 1e-12 * c.dense_flops * kept / (s[0] + s[1]));
-}
-
 void bench_sale(const Case& c, BlockSize block, int bits, StepTimer& timer) {
   const CaseMask mask(c, block);
   const DeviceBuffer workspace(sale_select_bytes(c.p.shape));
@@ -113,39 +93,46 @@ void bench_topk(const Case& c, BlockSize block, StepTimer& timer) {
               1e3 * (s[0] + s[1]));
 }
 
-void bench_dense(const std::set<std::string>& parts, const std::vector<int>& lengths) {
-  DenseBench dense;
-  dense.pause_ms = parts.contains("burst") ? kPauseMs : 0;
-  for (const DenseKernel* kernel : dense_kernels())
-    if (parts.contains(kernel->name())) dense.names.insert(kernel->name());
-  for (const auto& [part, head_dim] : {std::pair("dense", 128), std::pair("dense64", 64)}) {
-    dense.head_dim = head_dim;
-    for (const int length : lengths)
-      if (parts.contains(part)) bench_dense_kernels(length, dense);
-  }
+struct Options {
+  std::vector<std::string> parts;
+  std::vector<int> lengths = {32768, 65536}, head_dims = {128}, pauses = {0};
+  std::vector<std::string> tiles = {"64x32", "64x64", "128x32", "128x64", "128x128"};
+  AttentionBench attention{.densities = {1.0, 0.2, 0.1, 0.05}};
+  bool written = false;
+
+  bool has(const std::string& part) const { return std::ranges::find(parts, part) != parts.end(); }
+};
+
+void bench_turns(const Options& o) {
+  AttentionBench how = o.attention;
+  for (const std::string& tile : o.tiles)
+    how.tiles.push_back({std::stoi(tile), std::stoi(tile.substr(tile.find('x') + 1))});
+  for (const int head_dim : o.head_dims)
+    for (const int length : o.lengths)
+      for (const int pause : o.pauses) {
+        how.head_dim = head_dim, how.pause_ms = pause;
+        bench_attention(length, how);
+      }
 }
 
-int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
+int run(const Options& o) {
   const CudaDevices found = cuda_devices();
   if (!found.why_none.empty()) {
     std::fprintf(stderr, "no benchmark without a GPU: %s\n", found.why_none.c_str());
     return 5;
   }
   std::printf("%s, driver %d, runtime %d\n", found.devices[0].name.c_str(), found.driver, found.runtime);
-  bench_dense(parts, lengths);
-  StepTimer timer(parts.contains("writeflush"));
-  std::printf(" length  tile         density   index ms         ms  effective TFLOP/s (with index)\n");
-  for (const int length : lengths) {
+  if (o.has("attention")) bench_turns(o);
+  StepTimer timer(o.written);
+  for (const int length : o.lengths) {
+    if (!o.has("truth") && !o.has("sale") && !o.has("topk")) continue;
     const Case c(length);
-    if (parts.contains("truth")) bench_truth(c, timer);
+    if (o.has("truth")) bench_truth(c, timer);
     for (const int bits : {4, 8, 16})
-      if (parts.contains("sale")) bench_sale(c, {64, 32}, bits, timer);
-    if (parts.contains("sale")) bench_sale(c, {128, 32}, 8, timer);
+      if (o.has("sale")) bench_sale(c, {64, 32}, bits, timer);
+    if (o.has("sale")) bench_sale(c, {128, 32}, 8, timer);
     for (const BlockSize block : {BlockSize{64, 64}, {128, 128}})
-      if (parts.contains("topk")) bench_topk(c, block, timer);
-    for (const BlockSize block : {BlockSize{64, 32}, {64, 64}, {128, 32}, {128, 64}, {128, 128}})
-      for (const double density : {1.0, 0.2, 0.1, 0.05})
-        if (parts.contains("sparse")) bench_sparse(c, block, density, timer);
+      if (o.has("topk")) bench_topk(c, block, timer);
   }
   return 0;
 }
@@ -154,15 +141,23 @@ int run(const std::set<std::string>& parts, const std::vector<int>& lengths) {
 }  // namespace salebench::cuda
 
 int main(int argc, char** argv) {
-  std::set<std::string> parts;
-  std::vector<int> lengths;
-  for (int i = 1; i < argc; ++i) {
-    if (std::isdigit(static_cast<unsigned char>(argv[i][0])))
-      lengths.push_back(std::atoi(argv[i]));
-    else
-      parts.insert(argv[i]);
-  }
-  if (parts.empty()) parts = {"dense", "dense64", "sparse", "sale", "topk", "truth"};
-  if (lengths.empty()) lengths = {32768, 65536};
-  return salebench::cuda::run(parts, lengths);
+  salebench::cuda::Options o;
+  CLI::App app("Times of the CUDA kernels on random data: bf16, 32 query and 8 KV heads, causal; medians, cold L2");
+  app.option_defaults()->always_capture_default();
+  app.add_option("parts", o.parts, "attention, sale, topk, truth")
+      ->required()
+      ->check(CLI::IsMember({"attention", "sale", "topk", "truth"}));
+  app.add_option("--length", o.lengths, "Tokens")->check(CLI::Range(128, 1 << 20));
+  app.add_option("--head-dim", o.head_dims, "Of attention")->check(CLI::IsMember({64, 128}));
+  app.add_option("--pause", o.pauses, "Idle milliseconds before each run of attention");
+  app.add_option("--dense", o.attention.dense,
+                 "Dense kernels to run: ours, cudnn, flashinfer, fa3 (default: all there are)");
+  app.add_option("--tile", o.tiles, "Tiles of the random masks, as 128x32; \"\" for none");
+  app.add_option("--density", o.attention.densities, "Densities of the random masks");
+  app.add_flag("--portable", o.attention.portable, "Masks by the portable kernel");
+  app.add_flag("--written", o.written,
+               "All but attention: L2 is full of changed lines before each sample (l2_flush.h says what that costs)");
+  CLI11_PARSE(app, argc, argv);
+  std::erase(o.tiles, "");
+  return salebench::cuda::run(o);
 }

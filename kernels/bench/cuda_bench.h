@@ -13,15 +13,19 @@
 
 namespace salebench::cuda {
 
-/// How bench_dense_kernels() measures.
-struct DenseBench {
+/// What bench_attention() measures, and how.
+struct AttentionBench {
   int head_dim = 128;
-  int pause_ms = 0;             ///< idle before each run: the chip's clock recovers from what ran before
-  std::set<std::string> names;  ///< which kernels; all if empty
+  int pause_ms = 0;                   ///< idle before each run: the chip's clock recovers from what ran before
+  std::set<std::string> dense = {};   ///< which dense kernels; all if empty
+  std::vector<BlockSize> tiles = {};  ///< of masks, each with each density
+  std::vector<double> densities = {};
+  bool portable = false;  ///< masks by the portable kernel
 };
 
-/// The dense kernels that are built in and can run, side by side: milliseconds, TFLOP/s and spread.
-void bench_dense_kernels(int length, const DenseBench& how);
+/// Attention kernels side by side, those that are built in and can run: milliseconds, spread, TFLOP/s of the kept (row,
+/// key) pairs, and that rate over the fastest dense one's.
+void bench_attention(int length, const AttentionBench& how);
 
 /// Fills with bfloat16 values of mean 0 and variance 1, near enough to normal.
 void fill_normal(void* values, std::size_t count, std::uint64_t seed);

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention/attention_kernel.cuh"
 #include "kernels/cuda/attention/block_index.cuh"
+#include "kernels/cuda/attention/hopper.h"
 #include "kernels/cuda/device/launch.cuh"
 
 namespace salebench::cuda {
@@ -16,7 +17,7 @@ AttentionArgs make_args(const DeviceProblem& p, const BlockGrid& grid, const Dev
       p.q, p.k, p.v, out.output, out.lse, DeviceGrid(grid), p.shape.group(), p.scale * 1.4426950409f, ListLayout(grid)};
 }
 
-void launch(const DeviceProblem& p, const AttentionArgs& args, bool exact, Stream stream) {
+void launch_portable(const DeviceProblem& p, const AttentionArgs& args, bool exact, Stream stream) {
   const int items = p.shape.q_heads * args.grid.q_blocks;
   if (p.dtype == Dtype::fp16)
     launch_attention<__half>(args, p.shape.head_dim, exact, items, stream);
@@ -24,26 +25,56 @@ void launch(const DeviceProblem& p, const AttentionArgs& args, bool exact, Strea
     launch_attention<__nv_bfloat16>(args, p.shape.head_dim, exact, items, stream);
 }
 
-BlockGrid dense_grid(const DeviceProblem& p) {
-  return {{kDenseRows, kStepKeys}, p.shape.q_len, p.shape.kv_len, p.causal, std::nullopt, p.sliding_window};
+void launch(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out, AttentionKernel kernel,
+            Stream stream) {
+  AttentionArgs args = make_args(p, index.grid, out);
+  require(why_not(kernel, index.grid));
+  if (kernel == AttentionKernel::hopper) {
+    hopper_attention(p, index, out, stream);
+    return;
+  }
+  args.chunks = index.chunks, args.counts = index.counts, args.order = index.order;
+  args.head_stride = index.head_stride;
+  launch_portable(p, args, false, stream);
 }
 
 }  // namespace
 
-void dense_attention(const DeviceProblem& p, const DeviceAttention& out, Stream stream) {
-  launch(p, make_args(p, dense_grid(p), out), false, stream);
+const char* why_not(AttentionKernel kernel, const BlockGrid& grid) {
+  return kernel == AttentionKernel::hopper ? why_not_hopper(grid) : nullptr;
+}
+
+AttentionKernel fastest_kernel(const BlockGrid& grid) {
+  return why_not(AttentionKernel::hopper, grid) ? AttentionKernel::portable : AttentionKernel::hopper;
+}
+
+BlockGrid dense_grid(const DeviceProblem& p) {
+  return {{kDenseRows, kStepKeys}, p.shape.q_len, p.shape.kv_len, p.causal, std::nullopt, p.sliding_window};
+}
+
+void dense_attention(const DeviceProblem& p, const DeviceAttention& out, void* scratch, Stream stream) {
+  dense_attention(p, out, scratch, fastest_kernel(dense_grid(p)), stream);
+}
+
+void dense_attention(const DeviceProblem& p, const DeviceAttention& out, void* scratch, AttentionKernel kernel,
+                     Stream stream) {
+  BlockIndex all{.grid = dense_grid(p), .heads = p.shape.q_heads};
+  all.scratch = scratch;
+  launch(p, all, out, kernel, stream);
 }
 
 void exact_attention(const DeviceProblem& p, const DeviceAttention& out, Stream stream) {
-  launch(p, make_args(p, dense_grid(p), out), true, stream);
+  launch_portable(p, make_args(p, dense_grid(p), out), true, stream);
 }
 
 void block_sparse_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out,
                             Stream stream) {
-  AttentionArgs args = make_args(p, index.grid, out);
-  args.chunks = index.chunks, args.counts = index.counts, args.order = index.order;
-  args.head_stride = index.head_stride;
-  launch(p, args, false, stream);
+  block_sparse_attention(p, index, out, fastest_kernel(index.grid), stream);
+}
+
+void block_sparse_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out,
+                            AttentionKernel kernel, Stream stream) {
+  launch(p, index, out, kernel, stream);
 }
 
 }  // namespace salebench::cuda

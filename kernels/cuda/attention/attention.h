@@ -1,6 +1,5 @@
-// Attention on the device, dense and over block masks, with log-sum-exp: a FlashAttention-2 style kernel on mma.sync
-// and cp.async that runs on any chip from sm_80 on. It takes any lengths with q_len <= kv_len, causal or not, GQA,
-// head_dim 64 and 128. Sources: FlashAttention-2 (arXiv 2307.08691).
+// Attention on the device, dense and over block masks, with log-sum-exp. It takes any lengths with q_len <= kv_len,
+// causal or not, windows, GQA, head_dim 64 and 128.
 #pragma once
 
 #include "kernels/cuda/attention/block_index.h"
@@ -8,15 +7,32 @@
 
 namespace salebench::cuda {
 
-/// All keys a row may see.
-void dense_attention(const DeviceProblem& problem, const DeviceAttention& out, Stream stream);
+/// Our kernels: wgmma and TMA, FlashAttention-3 style (hopper_kernel.cuh), and mma.sync and cp.async, FlashAttention-2
+/// style, for any chip from sm_80 on (attention_kernel.cuh; arXiv 2307.08691).
+enum class AttentionKernel { hopper, portable };
+
+/// Why a kernel can't do this on the current device in this build, null if it can: what each declares of itself.
+const char* why_not(AttentionKernel kernel, const BlockGrid& grid);
+
+/// The fastest kernel that can do it.
+AttentionKernel fastest_kernel(const BlockGrid& grid);
+
+/// The tiles that dense attention walks along.
+BlockGrid dense_grid(const DeviceProblem& problem);
+
+/// All keys a row may see. `scratch` has attention_scratch_bytes().
+void dense_attention(const DeviceProblem& problem, const DeviceAttention& out, void* scratch, Stream stream);
+void dense_attention(const DeviceProblem& problem, const DeviceAttention& out, void* scratch, AttentionKernel kernel,
+                     Stream stream);
 
 /// The visible keys of kept tiles.
 void block_sparse_attention(const DeviceProblem& problem, const BlockIndex& index, const DeviceAttention& out,
                             Stream stream);
+void block_sparse_attention(const DeviceProblem& problem, const BlockIndex& index, const DeviceAttention& out,
+                            AttentionKernel kernel, Stream stream);
 
-/// Dense, for truths: weights keep 16 (bf16) or 22 (fp16) bits instead of 8 or 11 for the product with V, and the
-/// output is float32. Takes about 1.5 times as long.
+/// Dense, for truths, by the portable kernel: weights keep 16 (bf16) or 22 (fp16) bits instead of 8 or 11 for the
+/// product with V, and the output is float32. Takes about 1.5 times as long.
 void exact_attention(const DeviceProblem& problem, const DeviceAttention& out, Stream stream);
 
 }  // namespace salebench::cuda

@@ -6,6 +6,11 @@ namespace {
 constexpr int kWarps = 4;       // rows of tiles a CTA unpacks
 constexpr int kBuckets = 2048;  // list lengths that the order tells apart
 constexpr int kOrderThreads = 1024;
+constexpr int kPadding = 4;  // chunks that a list is a multiple of
+
+__device__ int padding(int count) {
+  return count == 0 ? kPadding : (kPadding - count % kPadding) % kPadding;
+}
 
 /// One warp a row of tiles. Each lane owns one chunk of a group of 32 and finds its place by counting the bits below.
 __global__ void __launch_bounds__(32 * kWarps)
@@ -26,10 +31,8 @@ __global__ void __launch_bounds__(32 * kWarps)
     if (kept) list[count + __popc(all & ((1u << lane) - 1))] = std::uint16_t(chunk);
     count += __popc(all);
   }
-  if (lane == 0) {
-    if (count % 2) list[count] = kNoChunk;
-    counts[item] = count;
-  }
+  if (lane < padding(count)) list[count + lane] = kNoChunk;
+  if (lane == 0) counts[item] = count;
 }
 
 /// Sorts the rows of a KV head's query heads by falling list length, one CTA a KV head: counts by bucket, running sums,
@@ -70,6 +73,7 @@ BlockIndex lay_out(const BlockGrid& grid, int heads, WorkspaceCursor& workspace)
   index.chunks = workspace.take<std::uint16_t>(std::size_t(heads) * index.head_stride);
   index.counts = workspace.take<std::int32_t>(items);
   index.order = workspace.take<std::int32_t>(items);
+  index.scratch = workspace.take<char>(attention_scratch_bytes(heads));
   return index;
 }
 
@@ -93,6 +97,7 @@ BlockIndex build_block_index(MaskView mask, int kv_heads, void* workspace, Strea
   order_kernel<<<kv_heads, kOrderThreads, 0, stream>>>(index.counts, items / kv_heads,
                                                        ceil_div(mask.grid.kv_len, kChunkKeys), index.order);
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
+  SALEBENCH_CUDA_CHECK(cudaMemsetAsync(index.scratch, 0, sizeof(unsigned), stream));
   return index;
 }
 

@@ -8,17 +8,19 @@
 namespace salebench::cuda {
 
 /// Room for each list in closed form, so that neither a prefix sum nor a host copy is needed: list q_block has
-/// base + slope * (q_block + 1) entries, which is at least the number of chunks its rows may see, and even.
+/// base + slope * (q_block + 1) entries, rounded up to a multiple of four, which is at least the number of chunks its
+/// rows may see. base is such a multiple, slope 0, 2 or 4.
 struct ListLayout {
   int base, slope;
 
   explicit ListLayout(const BlockGrid& g) {
     const int visible_to_all = g.causal ? g.kv_len - g.q_len : g.kv_len;
-    base = ceil_div(ceil_div(visible_to_all, kChunkKeys), 2) * 2;
+    base = ceil_div(ceil_div(visible_to_all, kChunkKeys), 4) * 4;
     slope = g.causal ? g.block.q / kChunkKeys : 0;
   }
   __host__ __device__ std::int64_t begin(int q_block) const {
-    return std::int64_t(base) * q_block + std::int64_t(slope) * q_block * (q_block + 1) / 2;
+    const std::int64_t n = q_block;
+    return base * n + (slope == 2 ? 4 * ((n + 1) * (n + 1) / 4) : slope * (n * (n + 1) / 2));
   }
 };
 

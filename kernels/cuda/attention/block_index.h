@@ -5,8 +5,8 @@
 
 namespace salebench::cuda {
 
-/// Lists of 32-key chunks, one a query block of a head, ascending and padded to an even count with a number past all
-/// keys. The list of (head, q_block) starts at head * head_stride + first_chunk(q_block).
+/// Lists of 32-key chunks, one a query block of a head, ascending and padded to a multiple of four, at least four, with
+/// a number past all keys. The list of (head, q_block) starts at head * head_stride + first_chunk(q_block).
 struct BlockIndex {
   BlockGrid grid;
   int heads = 0;
@@ -15,7 +15,12 @@ struct BlockIndex {
   std::int32_t* counts = nullptr;   ///< [heads, q_blocks]: chunks in a list, padding not counted
   std::int32_t* order = nullptr;    ///< [heads * q_blocks]: head * q_blocks + q_block in the order of work: one KV head
                                     ///< after the other, so that its K and V stay in L2; within it longest lists first
+  void* scratch = nullptr;          ///< for the kernel that walks along; only one at a time
 };
+
+/// Bytes of scratch memory for attention over at most so many KV heads, whose first 4 are 0 whenever no kernel runs: a
+/// counter of the work that was taken, and copies of each head's last chunk.
+std::size_t attention_scratch_bytes(int kv_heads);
 
 /// Bytes of workspace that build_block_index needs: about 2 for each 32-key chunk that dense attention would visit.
 std::size_t block_index_bytes(const BlockGrid& grid, int heads);

@@ -43,6 +43,13 @@ struct DeviceGrid {
     return key >= key_begin(row) && key < key_end(row) &&
            (!narrowed(row) || key < window.sink || position(row) - key < window.local);
   }
+  /// Bit i says whether a row sees key + i.
+  __device__ std::uint32_t visible_keys(int row, int key) const {
+    const auto below = [key](int end) { return std::uint32_t((1ull << min(max(end - key, 0), 32)) - 1); };
+    std::uint32_t seen = below(key_end(row)) & ~below(key_begin(row));
+    if (narrowed(row)) seen &= below(window.sink) | ~below(position(row) - window.local + 1);
+    return seen;
+  }
   /// Whether each row of [row, row + rows) sees each key of [key, key + keys); may say no where the answer is yes.
   __device__ bool all_visible(int row, int rows, int key, int keys) const {
     if (key + keys > min(kv_len, key_end(row)) || key < key_begin(row + rows - 1)) return false;

@@ -1,5 +1,6 @@
 // dense_attention() as one of the dense kernels.
 #include "kernels/cuda/dense/dense_builtin.h"
+#include "kernels/cuda/device/device_memory.h"
 
 namespace salebench::cuda {
 namespace {
@@ -7,7 +8,9 @@ namespace {
 class OurPlan : public DensePlan {
  public:
   OurPlan(const DeviceProblem& problem, const DeviceAttention& out) : problem_(problem), out_(out) {}
-  void run(void* /*workspace*/, Stream stream) override { dense_attention(problem_, out_, stream); }
+  std::size_t workspace_bytes() const override { return attention_scratch_bytes(problem_.shape.kv_heads); }
+  void prepare(void* workspace, Stream stream) override { fill_bytes(workspace, workspace_bytes(), 0, stream); }
+  void run(void* workspace, Stream stream) override { dense_attention(problem_, out_, workspace, stream); }
 
  private:
   DeviceProblem problem_;

@@ -87,7 +87,8 @@ TEST_P(Cuda, DenseAttention) {
       p.host.causal = causal, p.host.sliding_window = window;
       const DeviceArray<std::uint16_t> output(p.host.q.size());
       const DeviceArray<float> lse(std::size_t(shape.q_heads) * shape.q_len);
-      cuda::dense_attention(p.view(), {output.data(), lse.data()}, nullptr);
+      const DeviceArray<char> scratch(std::vector<char>(cuda::attention_scratch_bytes(shape.kv_heads), 0));
+      cuda::dense_attention(p.view(), {output.data(), lse.data()}, scratch.data(), nullptr);
       const ReferenceResult exact = reference_attention(p.host.view());
       expect_output(from_bits(output.host(), GetParam()), exact.output, output_tolerance(GetParam()), worst);
       expect_lse(lse.host(), exact.lse);

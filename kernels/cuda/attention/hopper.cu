@@ -1,0 +1,125 @@
+#include "kernels/cuda/attention/hopper.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/attention/hopper_kernel.cuh"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/hopper/tensor_map.h"
+
+namespace salebench::cuda {
+namespace {
+
+constexpr int kGroupRows = 8;  // a box of keys is made of so many rows
+constexpr int kMaxHeadDim = 128;
+
+/// Where the scratch memory's parts are.
+struct Scratch {
+  unsigned* next = nullptr;
+  void *k_tail = nullptr, *v_tail = nullptr;
+  std::size_t bytes = 0;
+
+  Scratch(int kv_heads, void* base) {
+    WorkspaceCursor cursor(base);
+    next = cursor.take<unsigned>(1);
+    const std::size_t tail = std::size_t(kv_heads) * kChunkKeys * kMaxHeadDim * 2;
+    k_tail = cursor.take<char>(tail), v_tail = cursor.take<char>(tail);
+    bytes = cursor.used();
+  }
+};
+
+/// Copies the keys from `begin` on, less than 32, of each head [kv_len, row_words] and fills up with zeros; one CTA a
+/// head.
+__global__ void copy_tails_kernel(const uint4* k, const uint4* v, uint4* k_tail, uint4* v_tail, int kv_len, int begin,
+                                  int row_words) {
+  for (int i = threadIdx.x; i < kChunkKeys * row_words; i += blockDim.x) {
+    const bool inside = begin + i / row_words < kv_len;
+    const std::size_t from = (std::size_t(blockIdx.x) * kv_len + begin) * row_words + i;
+    const std::size_t to = std::size_t(blockIdx.x) * kChunkKeys * row_words + i;
+    k_tail[to] = inside ? k[from] : uint4{};
+    v_tail[to] = inside ? v[from] : uint4{};
+  }
+}
+
+/// Boxes end at multiples of 8 keys; a last chunk that does not is read from copies. Returns its number, or -1.
+int copy_tails(const DeviceProblem& p, const Scratch& scratch, Stream stream) {
+  if (p.shape.kv_len % kGroupRows == 0) return -1;
+  const int chunk = p.shape.kv_len / kChunkKeys;
+  copy_tails_kernel<<<p.shape.kv_heads, 256, 0, stream>>>(
+      static_cast<const uint4*>(p.k), static_cast<const uint4*>(p.v), static_cast<uint4*>(scratch.k_tail),
+      static_cast<uint4*>(scratch.v_tail), p.shape.kv_len, chunk * kChunkKeys, p.shape.head_dim / 8);
+  SALEBENCH_CUDA_CHECK(cudaGetLastError());
+  return chunk;
+}
+
+HopperArgs make_args(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out,
+                     const Scratch& scratch, int tail_chunk) {
+  const Shape& s = p.shape;
+  const auto keys = [&](const void* base, int box) {
+    return map_row_groups(base, p.dtype, s.kv_heads, s.kv_len, s.head_dim, box);
+  };
+  const auto tail = [&](const void* base) {
+    return map_row_groups(base, p.dtype, s.kv_heads, kChunkKeys, s.head_dim, kChunkKeys);
+  };
+  return {.q = map_rows(p.q, p.dtype, s.q_heads, s.q_len, s.head_dim, kItemRows),
+          .k = keys(p.k, kChunkKeys),
+          .v = keys(p.v, kChunkKeys),
+          .k_tile = keys(p.k, kTileKeys),
+          .v_tile = keys(p.v, kTileKeys),
+          .k_tail = tail(scratch.k_tail),
+          .v_tail = tail(scratch.v_tail),
+          .tail_chunk = tail_chunk,
+          .grid = DeviceGrid(index.grid),
+          .layout = ListLayout(index.grid),
+          .chunks = index.chunks,
+          .counts = index.counts,
+          .order = index.order,
+          .head_stride = index.head_stride,
+          .items = s.q_heads * index.grid.q_blocks(),
+          .group = s.group(),
+          .next = scratch.next,
+          .scale2 = p.scale * 1.4426950409f,
+          .output = out.output,
+          .lse = out.lse};
+}
+
+int multiprocessors() {
+  int device = 0, count = 0;
+  SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
+  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  return count;
+}
+
+}  // namespace
+
+const char* why_not_hopper(const BlockGrid& grid) {
+#ifdef SALEBENCH_HOPPER
+  int device = 0, major = 0, minor = 0;
+  SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
+  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  if (major != 9 || minor != 0) return "the device is no Hopper (sm_90)";
+  if (grid.block.q != kItemRows) return "a tile has other than 128 query rows";
+  return nullptr;
+#else
+  return "this build has no code for sm_90a";
+#endif
+}
+
+std::size_t attention_scratch_bytes(int kv_heads) {
+  return Scratch(kv_heads, nullptr).bytes;
+}
+
+void hopper_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out, Stream stream) {
+  const Scratch parts(p.shape.kv_heads, index.scratch);
+  const HopperArgs args = make_args(p, index, out, parts, copy_tails(p, parts, stream));
+  dispatch(p.dtype, p.shape.head_dim, [&](auto type, auto dim) {
+    constexpr int kDim = decltype(dim)::value;
+    constexpr auto kernel = hopper_attention_kernel<decltype(type), kDim>;
+    constexpr int kBytes = sizeof(HopperShared<kDim>);
+    SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+    kernel<<<std::min(args.items, multiprocessors()), kHopperThreads, kBytes, stream>>>(args);
+    SALEBENCH_CUDA_CHECK(cudaGetLastError());
+  });
+}
+
+}  // namespace salebench::cuda

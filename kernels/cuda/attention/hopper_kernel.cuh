@@ -1,0 +1,265 @@
+// Attention on Hopper's tensor cores; attention.h says what it computes. A persistent CTA has a producer and two
+// consumer warpgroups of 64 query rows each. A tile is 128 keys, gathered by TMA from four listed chunks, and both
+// consumers use it. They take turns: while one's products run, the other does its softmax. Within a consumer the
+// product with V of one tile is issued after the scores of the next, whichever item that belongs to. Source of that
+// schedule: FlashAttention-3 (arXiv 2407.08608), sections 3.1 and 3.2. Queries stay in registers: shared memory then
+// has only K and V to deliver.
+#pragma once
+
+#include "kernels/cuda/attention/hopper_work.cuh"
+#include "kernels/cuda/hopper/wgmma.cuh"
+
+namespace salebench::cuda {
+
+constexpr int kScores = kTileKeys / 2;  ///< scores of a thread: 64 rows x 128 keys over 128 threads
+
+/// Online softmax, in base 2, of the two rows that a thread shares with the three others of its quad.
+struct HopperSoftmax {
+  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};
+  float rescale[2] = {1, 1};  ///< what the weights before the latest tile shrink by
+  float base[2] = {};         ///< largest, or 0 where that is -inf
+
+  /// Raises the largest scores to those of a tile; first of three steps, which the caller may do something between.
+  __device__ void raise(const float (&s)[kScores], float scale2) {
+    float most[2][2] = {{s[0], s[1]}, {s[2], s[3]}};
+#pragma unroll
+    for (int i = 4; i < kScores; ++i) most[i / 2 % 2][i % 2] = fmaxf(most[i / 2 % 2][i % 2], s[i]);
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const float next = fmaxf(largest[h], row_max(fmaxf(most[h][0], most[h][1])) * scale2);
+      base[h] = next == -INFINITY ? 0.0f : next;  // no key seen yet: every weight is 2^-inf
+      rescale[h] = exp2_fast(largest[h] - base[h]);
+      largest[h] = next;
+      sum[h] *= rescale[h];
+    }
+  }
+  /// Turns half of the scores into weights 2^(scale2 s - largest) and adds them.
+  __device__ void weigh(float (&s)[kScores], float scale2, int half) {
+    float added[2][2] = {};
+#pragma unroll
+    for (int j = 0; j < kScores / 2; ++j) {
+      const int i = half * kScores / 2 + j;
+      added[i / 2 % 2][i % 2] += s[i] = exp2_fast(s[i] * scale2 - base[i / 2 % 2]);
+    }
+#pragma unroll
+    for (int h = 0; h < 2; ++h) sum[h] += added[h][0] + added[h][1];
+  }
+};
+
+/// Sets the scores of keys that a row does not see to -inf; `row` is the first of the thread's two.
+__device__ inline void hide_scores(float (&s)[kScores], const DeviceGrid& grid, int row, const HopperTile& tile) {
+#pragma unroll
+  for (int chunk = 0; chunk < kTileChunks; ++chunk)
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const std::uint32_t seen = grid.visible_keys(row + 8 * h, tile.chunks[chunk] * kChunkKeys) >> lane_id() % 4 * 2;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {  // keys 8 (i / 2) + 2 (lane mod 4) + i mod 2
+        float& score = s[16 * chunk + 4 * (i / 2) + 2 * h + i % 2];
+        score = seen >> (8 * (i / 2) + i % 2) & 1 ? score : -INFINITY;
+      }
+    }
+}
+
+/// Exchanges words among the lanes of a quad: word i of lane j becomes word j of lane i.
+__device__ inline void transpose_quad(std::uint32_t (&w)[4]) {
+#pragma unroll
+  for (int bit = 1; bit <= 2; bit *= 2)
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      std::uint32_t &low = w[bit == 1 ? 2 * i : i], &high = w[bit == 1 ? 2 * i + 1 : i + 2];
+      const bool upper = threadIdx.x & bit;
+      const std::uint32_t other = __shfl_xor_sync(~0u, upper ? low : high, bit);
+      (upper ? low : high) = other;
+    }
+}
+
+/// Divides by the row sums and writes a thread's part of two rows, of which the first is `row`.
+template <class T, int kDim>
+__device__ inline void write_rows(const HopperArgs& a, int head, int row, const float (&o)[kDim / 2],
+                                  const HopperSoftmax& state) {
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const int r = row + 8 * h;
+    const float sum = row_sum(state.sum[h]), inverse = sum > 0 ? 1 / sum : 0.0f;
+    const std::size_t at = std::size_t(head) * a.grid.q_len + r;
+    const bool inside = r < a.grid.q_len;
+    if (inside && a.lse && lane_id() % 4 == 0)
+      a.lse[at] = sum > 0 ? (state.largest[h] + log2f(sum)) * 0.69314718056f : -INFINITY;
+#pragma unroll
+    for (int part = 0; part < kDim / 32; ++part) {  // 32 channels of a row: after the exchange 8 neighbours a lane
+      std::uint32_t words[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float* const pair = o + 4 * (4 * part + i) + 2 * h;
+        words[i] = pack<T>(pair[0] * inverse, pair[1] * inverse);
+      }
+      transpose_quad(words);
+      if (inside && a.output)
+        __stcs(reinterpret_cast<uint4*>(static_cast<T*>(a.output) + at * kDim + 32 * part + lane_id() % 4 * 8),
+               uint4{words[0], words[1], words[2], words[3]});
+    }
+  }
+}
+
+template <class T, int kDim>
+class HopperConsumer {
+  using Shared = HopperShared<kDim>;
+  static constexpr int kHalves = kDim / 64, kUnit = 1024, kDown = kHalves * kUnit;  // 8 rows x 128 bytes
+
+ public:
+  __device__ HopperConsumer(const HopperArgs& a, Shared& shared)
+      : a_(a), shared_(shared), group_(threadIdx.x / kGroupThreads - 1) {}
+
+  /// Each turn issues the scores of a tile and the product with V of the tile before, whichever item that is of. Turns
+  /// with nothing special to do have a loop of their own, without branches: registers then stay where the products have
+  /// them.
+  __device__ void run() {
+    if (group_ == 1) arrive_groups(other());
+    Registers r;
+    int left = 0;
+    wait_full();
+    do {
+      const bool first = left == 0;
+      if (first) left = next_item();
+      bool next_is_whole = turn<false>(r, first);
+      while (--left > 0 && next_is_whole) next_is_whole = turn<true>(r, false);
+    } while (item_.tiles > 0);
+    if (group_ == 0) sync_groups(mine());  // the other's last turn
+  }
+
+ private:
+  struct Registers {
+    float o[kDim / 2] = {};
+    std::uint32_t p[kTileKeys / 16][4] = {};  // weights of the latest tile
+    HopperSoftmax softmax;
+  };
+
+  __device__ int mine() const { return 1 + group_; }
+  __device__ int other() const { return 2 - group_; }
+  __device__ int row(const HopperItem& item) const {
+    return item.q_block * kItemRows + 64 * group_ + threadIdx.x % kGroupThreads / 32 * 16 + lane_id() / 4;
+  }
+
+  /// A turn; the slot of its keys is full. kPlain: all rows see the whole tile, and it is not the first of an item, in
+  /// whose turn the item before ends. Returns whether each row sees all keys of the next tile.
+  template <bool kPlain>
+  __device__ __forceinline__ bool turn(Registers& r, bool first) {
+    const int keys = take_slot();
+    const std::uint64_t q = matrix_descriptor(shared_address(shared_.q[queries_]) + group_ * 64 * 128, 0, kUnit);
+    const std::uint64_t k = matrix_descriptor(shared_address(shared_.slots[keys]), 0, kDown);
+    float s[kScores];
+    sync_groups(mine());
+    multiply_keys(s, q, k);
+    wait_full();
+    const int values = take_slot();
+    multiply_values(r.o, r.p, matrix_descriptor(shared_address(shared_.slots[values]), kUnit, kDown));
+    arrive_groups(other());
+    const HopperSoftmax finished = r.softmax;
+    if (!kPlain && first) r.softmax = {};
+    wait_products<1>();
+    settle(s);
+    if (!kPlain && shared_.tiles[keys].cut) hide_scores(s, a_.grid, row(item_), shared_.tiles[keys]);
+    release(shared_.empty[keys]);
+    r.softmax.raise(s, a_.scale2);
+    r.softmax.weigh(s, a_.scale2, 0);
+    settle(s);
+    const bool next_is_whole = (kPlain || item_.tiles > 0) && next_tile_is_whole();
+    wait_products<0>();
+    settle(r.o);
+    release(shared_.empty[values]);
+    r.softmax.weigh(s, a_.scale2, 1);
+#pragma unroll
+    for (int i = 0; i < kScores / 2; ++i) r.p[i / 4][i % 4] = pack<T>(s[2 * i], s[2 * i + 1]);
+    if (!kPlain && first) {
+      settle(r.o);  // here and below: else ptxas moves O to other registers, and all of them spill
+      if (old_.tiles > 0) write_rows<T, kDim>(a_, old_.head, row(old_), r.o, finished);
+      settle(r.o);
+#pragma unroll
+      for (float& o : r.o) o = 0;
+    } else {
+#pragma unroll
+      for (int i = 0; i < kDim / 2; ++i) r.o[i] *= r.softmax.rescale[i / 2 % 2];
+    }
+    return next_is_whole;
+  }
+
+  /// Goes on to the next item, once its queries are there; returns how many turns it takes.
+  __device__ int next_item() {
+    old_ = item_;
+    if (old_.tiles > 0) release(shared_.q_empty[queries_]);
+    queries_ = q_place_.slot;
+    shared_.barrier(shared_.q_full[queries_]).wait(q_place_.parity);
+    q_place_.advance();
+    item_ = shared_.items[queries_];
+    return max(1, item_.tiles);
+  }
+
+  __device__ void release(const std::uint64_t& empty) {
+    if (lane_id() == 0) shared_.barrier(empty).arrive();
+  }
+  /// Waits until the next slot of the ring is full.
+  __device__ void wait_full() {
+    shared_.barrier(shared_.full[place_.slot]).wait(place_.parity);
+  }
+  __device__ int take_slot() {
+    const int slot = place_.slot;
+    place_.advance();
+    return slot;
+  }
+  /// Whether each row sees all keys of the next tile. Waits for it here, in the middle of the softmax, where it is
+  /// there anyway: the branch keeps ptxas from moving the weights behind the wait for the product with V.
+  __device__ bool next_tile_is_whole() {
+    wait_full();
+    return !shared_.tiles[place_.slot].cut;
+  }
+
+  /// s = q k, of the group's queries [half][128][64] and a tile of keys
+  __device__ static void multiply_keys(float (&s)[kScores], std::uint64_t q, std::uint64_t keys) {
+    fence_products();
+    multiply_group<T, false>(s, q, keys);
+#pragma unroll
+    for (int k = 1; k < kDim / 16; ++k)
+      multiply_group<T, true>(s, moved(q, k / 4 * kItemRows * 128 + k % 4 * 32),
+                              moved(keys, k / 4 * kUnit + k % 4 * 32));
+    commit_products();
+  }
+
+  /// o += p v
+  __device__ static void multiply_values(float (&o)[kDim / 2], const std::uint32_t (&p)[kTileKeys / 16][4],
+                                         std::uint64_t values) {
+    fence_products();
+#pragma unroll
+    for (int k = 0; k < kTileKeys / 16; ++k) multiply_group<T, true>(o, p[k], moved(values, k * 2 * kDown));
+    commit_products();
+  }
+
+  const HopperArgs& a_;
+  Shared& shared_;
+  const int group_;
+  RingPlace<Shared::kSlots> place_;
+  RingPlace<Shared::kItems> q_place_;
+  HopperItem item_{}, old_{};
+  int queries_ = 0;
+};
+
+template <class T, int kDim>
+__global__ void __launch_bounds__(kHopperThreads, 1) hopper_attention_kernel(const __grid_constant__ HopperArgs a) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  extern __shared__ __align__(1024) char memory[];
+  auto& shared = *reinterpret_cast<HopperShared<kDim>*>(memory);
+  if (threadIdx.x == 0) shared.init();
+  __syncthreads();
+  if (threadIdx.x < kGroupThreads) {
+    give_registers<40>();
+    const int warp = threadIdx.x / 32;
+    if (warp == 0 && is_elected()) HopperProducer<kDim>(a, shared).run();
+    if (warp == 1 && is_elected()) HopperScheduler<kDim>(a, shared).run();
+  } else {
+    take_registers<232>();
+    HopperConsumer<T, kDim>(a, shared).run();
+  }
+#endif
+}
+
+}  // namespace salebench::cuda

@@ -1,0 +1,230 @@
+// Who does what in Hopper's attention kernel: what all of it is given, what a CTA keeps in shared memory, and the
+// producer, which takes items of work one by one and loads the tiles of K and V that they list.
+#pragma once
+
+#include "kernels/cuda/attention/block_index.cuh"
+#include "kernels/cuda/hopper/tma.cuh"
+
+namespace salebench::cuda {
+
+constexpr int kItemRows = 128;                       ///< query rows of an item of work: 64 a consumer warpgroup
+constexpr int kTileKeys = 128;                       ///< keys of a tile
+constexpr int kTileChunks = kTileKeys / kChunkKeys;  ///< chunks that are gathered into a tile
+constexpr int kHopperThreads = 3 * kGroupThreads;    ///< a producer warpgroup and two consumers
+
+struct HopperArgs {
+  CUtensorMap q, k, v;         ///< boxes of 64 rows a consumer; of a chunk
+  CUtensorMap k_tile, v_tile;  ///< boxes of a whole tile, for chunks that are neighbours
+  CUtensorMap k_tail, v_tail;  ///< [kv_heads, 32, head_dim]: copies of the last chunk, where it ends within 8 rows
+  int tail_chunk;              ///< the chunk that k_tail and v_tail hold; -1 for none
+  DeviceGrid grid;             ///< block_q is kItemRows
+  ListLayout layout;
+  const std::uint16_t* chunks;  ///< lists as in BlockIndex; null for dense
+  const std::int32_t *counts, *order;
+  std::int64_t head_stride;
+  int items, group;
+  unsigned* next;  ///< the next item to be taken; 0 before and after
+  float scale2;    ///< scale * log2(e)
+  void* output;
+  float* lse;
+};
+
+/// An item of work as the consumers see it. The last one of a CTA has no tiles.
+struct HopperItem {
+  int head, q_block, tiles;
+};
+
+/// What a consumer must know of a tile of K: its chunks, and whether a row of the item does not see all of them.
+struct __align__(16) HopperTile {
+  std::uint16_t chunks[kTileChunks];
+  int cut;
+};
+
+template <int kDim>
+struct HopperShared {
+  static constexpr int kTileBytes = kTileKeys * kDim * 2;
+  static constexpr int kChunkBytes = kChunkKeys * kDim * 2;
+  static constexpr int kItemBytes = kItemRows * kDim * 2;
+  static constexpr int kSlots = (160 << 10) / kTileBytes;
+  static constexpr int kItems = 2;
+
+  char q[kItems][kItemBytes];      ///< [half][row][64]
+  char slots[kSlots][kTileBytes];  ///< K and V in turn, [key / 8][half][8][64]
+  HopperTile tiles[kSlots];
+  HopperItem items[kItems];
+  std::uint64_t full[kSlots], empty[kSlots], q_full[kItems], q_empty[kItems];
+
+  __device__ static Barrier barrier(const std::uint64_t& b) { return {shared_address(&b)}; }
+  __device__ void init() {
+    constexpr int kConsumerWarps = 8;
+    for (int i = 0; i < kSlots; ++i) barrier(full[i]).init(1), barrier(empty[i]).init(kConsumerWarps);
+    for (int i = 0; i < kItems; ++i) barrier(q_full[i]).init(1), barrier(q_empty[i]).init(kConsumerWarps + 1);
+    publish_barriers();
+  }
+};
+
+/// The tiles of an item, which are walked from the last to the first, since the last are those at the diagonal.
+struct HopperList {
+  int first_chunk = 0;           ///< of dense attention, under a sliding window
+  const uint2* tiles = nullptr;  ///< four chunk numbers each; null for dense
+
+  __device__ HopperList(const HopperArgs& a, const HopperItem& item) {
+    if (a.chunks)
+      tiles = reinterpret_cast<const uint2*>(a.chunks + item.head * a.head_stride + a.layout.begin(item.q_block));
+    else
+      first_chunk = a.grid.key_begin(a.grid.q_begin(item.q_block)) / kTileKeys * kTileChunks;
+  }
+  /// The chunks of a tile, the first in the lower half of x.
+  __device__ uint2 tile(int t) const {
+    if (tiles) return __ldg(tiles + t);
+    const std::uint32_t low = first_chunk + t * kTileChunks;
+    return {low | (low + 1) << 16, (low + 2) | (low + 3) << 16};
+  }
+};
+
+template <int kDim>
+class HopperScheduler {
+  using Shared = HopperShared<kDim>;
+
+ public:
+  __device__ HopperScheduler(const HopperArgs& a, Shared& shared) : a_(a), shared_(shared) {}
+
+  __device__ void run() {
+    for (bool more = true; more;) {
+      const HopperItem item = next();
+      more = item.tiles > 0;
+      const int at = place_.slot;
+      shared_.barrier(shared_.q_empty[at]).wait(place_.parity ^ 1);
+      place_.advance();
+      shared_.items[at] = item;
+      const Barrier full = shared_.barrier(shared_.q_full[at]);
+      if (more) {
+        full.arrive_expecting(Shared::kItemBytes);
+        copy_box(shared_address(shared_.q[at]), a_.q, full, 0, item.q_block * kItemRows, 0, item.head);
+      } else {
+        full.arrive();
+      }
+    }
+  }
+
+ private:
+  __device__ HopperItem next() {
+    // Taken with one more than there are items by each CTA, after which the counter is 0 again.
+    const unsigned number = atomicInc(a_.next, a_.items + gridDim.x - 1);
+    if (number >= unsigned(a_.items)) return {};
+    if (a_.chunks) {
+      const int which = a_.order[number];
+      return {which / a_.grid.q_blocks, which % a_.grid.q_blocks,
+              max(1, (a_.counts[which] + kTileChunks - 1) / kTileChunks)};
+    }
+    const int of_kv_head = int(number) % (a_.group * a_.grid.q_blocks);  // as in BlockIndex::order
+    HopperItem item;
+    item.head = int(number) / (a_.group * a_.grid.q_blocks) * a_.group + of_kv_head % a_.group;
+    item.q_block = a_.grid.q_blocks - 1 - of_kv_head / a_.group;
+    const int begin = a_.grid.key_begin(a_.grid.q_begin(item.q_block)) / kTileKeys;
+    item.tiles = (a_.grid.key_end(a_.grid.q_end(item.q_block) - 1) + kTileKeys - 1) / kTileKeys - begin;
+    return item;
+  }
+
+  const HopperArgs& a_;
+  Shared& shared_;
+  RingPlace<Shared::kItems> place_;
+};
+
+template <int kDim>
+class HopperProducer {
+  using Shared = HopperShared<kDim>;
+
+ public:
+  __device__ HopperProducer(const HopperArgs& a, Shared& shared) : a_(a), shared_(shared) {}
+
+  /// The slots get K of a tile, then V of the tile before it, as the consumers use them. Where there is no tile, before
+  /// the first and after the last, a slot is handed on as it is.
+  __device__ void run() {
+    for (HopperItem item = next_item(); item.tiles > 0; item = next_item()) {
+      const HopperList list(a_, item);
+      uint2 chunks = list.tile(item.tiles - 1);
+      for (int t = item.tiles - 1; t >= 0; --t) {
+        const uint2 ahead = t > 0 ? list.tile(t - 1) : uint2{};
+        load_keys(item, chunks);
+        load_values();
+        before_ = chunks, before_head_ = item.head / a_.group;
+        chunks = ahead;
+      }
+    }
+    fill_slot(0);
+    load_values();
+  }
+
+ private:
+  __device__ HopperItem next_item() {
+    const int at = place_of_item_.slot;
+    shared_.barrier(shared_.q_full[at]).wait(place_of_item_.parity);
+    place_of_item_.advance();
+    const HopperItem item = shared_.items[at];
+    shared_.barrier(shared_.q_empty[at]).arrive();
+    return item;
+  }
+
+  /// Waits until the next slot is free and announces what it will hold.
+  __device__ Barrier fill_slot(int bytes) {
+    shared_.barrier(shared_.empty[place_.slot]).wait(place_.parity ^ 1);
+    const Barrier full = shared_.barrier(shared_.full[place_.slot]);
+    if (bytes > 0)
+      full.arrive_expecting(bytes);
+    else
+      full.arrive();
+    place_.advance();
+    return full;
+  }
+
+  __device__ void copy_tile(const CUtensorMap& chunk_map, const CUtensorMap& tile_map, const CUtensorMap& tail_map,
+                            uint2 chunks, int kv_head) {
+    const std::uint32_t to = shared_address(shared_.slots[place_.slot]);
+    const Barrier full = fill_slot(Shared::kTileBytes);
+    const int first = chunks.x & 0xffff;
+    const bool neighbours =
+        chunks.x >> 16 == first + 1 && (chunks.y & 0xffff) == first + 2 && chunks.y >> 16 == first + 3;
+    if (neighbours && a_.tail_chunk < 0) {
+      copy_box(to, tile_map, full, 0, 0, 0, first * (kChunkKeys / 8), kv_head);
+      return;
+    }
+#pragma unroll
+    for (int i = 0; i < kTileChunks; ++i) {
+      const int chunk = (i < 2 ? chunks.x : chunks.y) >> (i % 2 * 16) & 0xffff;
+      const bool tail = chunk == a_.tail_chunk;
+      copy_box(to + i * Shared::kChunkBytes, tail ? tail_map : chunk_map, full, 0, 0, 0,
+               tail ? 0 : chunk * (kChunkKeys / 8), kv_head);
+    }
+  }
+
+  __device__ void load_keys(const HopperItem& item, uint2 chunks) {
+    shared_.barrier(shared_.empty[place_.slot]).wait(place_.parity ^ 1);  // also guards what is said of the tile
+    HopperTile& tile = shared_.tiles[place_.slot];
+    *reinterpret_cast<uint2*>(tile.chunks) = chunks;
+    bool whole = true;
+#pragma unroll
+    for (int i = 0; i < kTileChunks; ++i) {
+      const int chunk = (i < 2 ? chunks.x : chunks.y) >> (i % 2 * 16) & 0xffff;
+      whole = whole && a_.grid.all_visible(item.q_block * kItemRows, kItemRows, chunk * kChunkKeys, kChunkKeys);
+    }
+    tile.cut = !whole;
+    copy_tile(a_.k, a_.k_tile, a_.k_tail, chunks, item.head / a_.group);
+  }
+
+  __device__ void load_values() {
+    if (before_head_ < 0)
+      fill_slot(0);
+    else
+      copy_tile(a_.v, a_.v_tile, a_.v_tail, before_, before_head_);
+  }
+
+  const HopperArgs& a_;
+  Shared& shared_;
+  RingPlace<Shared::kSlots> place_;
+  RingPlace<Shared::kItems> place_of_item_;
+  uint2 before_{};
+  int before_head_ = -1;
+};
+
+}  // namespace salebench::cuda

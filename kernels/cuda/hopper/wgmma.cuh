@@ -1,0 +1,111 @@
+// PTX wrappers for the products of warpgroups on Hopper: d [64 x N] += a [64 x 16] b [16 x N], with b in shared memory
+// and a in registers. Thread t of the group holds rows 16 (t / 32) + t mod 32 / 4 and that + 8 of d, columns 8 n + 2 (t
+// mod 4) + c: element 4 n + 2 h + c for half h. The same layout, two n at a time, is that of a. Sources: PTX ISA,
+// "wgmma.mma_async"; its section on matrix descriptors.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace salebench::cuda {
+
+/// Before the first product that reads registers which other code wrote.
+__device__ inline void fence_products() {
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+__device__ inline void commit_products() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+/// Waits until at most kPending of the committed groups are under way.
+template <int kPending>
+__device__ inline void wait_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+/// Keeps the order of what computes the registers, waits, and what reads them: the compiler moves neither over a
+/// settle().
+template <int kCount>
+__device__ inline void settle(float (&d)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+
+/// A matrix in shared memory with 128-byte swizzle, as units of 8 rows x 128 bytes that start at multiples of 1024
+/// bytes. `across` is the distance between units side by side, `down` between those one under the other, in bytes. The
+/// address is the same in all lanes; saying so keeps descriptors in uniform registers, without which products wait for
+/// each other.
+__device__ inline std::uint64_t matrix_descriptor(std::uint32_t address, int across, int down) {
+  return std::uint64_t(__shfl_sync(~0u, address >> 4, 0)) | std::uint64_t(across >> 4) << 16 |
+         std::uint64_t(down >> 4) << 32 | std::uint64_t(1) << 62;
+}
+/// The descriptor of a matrix that starts so many bytes later.
+__device__ inline std::uint64_t moved(std::uint64_t descriptor, int bytes) {
+  return descriptor + std::uint64_t(bytes >> 4);
+}
+
+// The operands of an instruction with 32 or 64 results a thread.
+#define SALEBENCH_D8(d, i)                                                                                    \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
+      "+f"(d[i + 7])
+#define SALEBENCH_D32(d, i) SALEBENCH_D8(d, i), SALEBENCH_D8(d, i + 8), SALEBENCH_D8(d, i + 16), SALEBENCH_D8(d, i + 24)
+#define SALEBENCH_D32_NAMES                                                                                         \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, " \
+  "%24, %25, "                                                                                                      \
+  "%26, %27, %28, %29, %30, %31}, "
+#define SALEBENCH_D64_NAMES                                                                                         \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, " \
+  "%24, %25, "                                                                                                      \
+  "%26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "  \
+  "%48, %49, "                                                                                                      \
+  "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+
+/// d = a b, or d += a b where kAdd, both in shared memory, with the 16 contiguous.
+template <class T, bool kAdd>
+__device__ inline void multiply_group(float (&d)[64], std::uint64_t a, std::uint64_t b) {
+  if constexpr (std::is_same_v<T, __half>)
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 " SALEBENCH_D64_NAMES "%64, %65, %66, 1, 1, 0, 0;"
+                 : SALEBENCH_D32(d, 0), SALEBENCH_D32(d, 32)
+                 : "l"(a), "l"(b), "n"(kAdd));
+  else
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " SALEBENCH_D64_NAMES
+                 "%64, %65, %66, 1, 1, 0, 0;"
+                 : SALEBENCH_D32(d, 0), SALEBENCH_D32(d, 32)
+                 : "l"(a), "l"(b), "n"(kAdd));
+}
+
+/// d += a b with a in registers. b is [16, N] with its 16 contiguous in memory if not kTransposed, else its N.
+template <class T, bool kTransposed>
+__device__ inline void multiply_group(float (&d)[64], const std::uint32_t (&a)[4], std::uint64_t b) {
+  if constexpr (std::is_same_v<T, __half>)
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 " SALEBENCH_D64_NAMES
+                 "{%64, %65, %66, %67}, %68, 1, 1, 1, %69;"
+                 : SALEBENCH_D32(d, 0), SALEBENCH_D32(d, 32)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kTransposed));
+  else
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " SALEBENCH_D64_NAMES
+                 "{%64, %65, %66, %67}, %68, 1, 1, 1, %69;"
+                 : SALEBENCH_D32(d, 0), SALEBENCH_D32(d, 32)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kTransposed));
+}
+template <class T, bool kTransposed>
+__device__ inline void multiply_group(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b) {
+  if constexpr (std::is_same_v<T, __half>)
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " SALEBENCH_D32_NAMES
+                 "{%32, %33, %34, %35}, %36, 1, 1, 1, %37;"
+                 : SALEBENCH_D32(d, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kTransposed));
+  else
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " SALEBENCH_D32_NAMES
+                 "{%32, %33, %34, %35}, %36, 1, 1, 1, %37;"
+                 : SALEBENCH_D32(d, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kTransposed));
+}
+
+#undef SALEBENCH_D8
+#undef SALEBENCH_D32
+#undef SALEBENCH_D32_NAMES
+#undef SALEBENCH_D64_NAMES
+
+}  // namespace salebench::cuda
