@@ -13,34 +13,42 @@ namespace salebench::cuda {
 
 constexpr int kScores = kTileKeys / 2;  ///< scores of a thread: 64 rows x 128 keys over 128 threads
 
-/// Online softmax, in base 2, of the two rows that a thread shares with the three others of its quad.
+/// Online softmax, in base 2, of the two rows that a thread shares with the three others of its quad. Weights are
+/// 2^(score - base). The base is raised to the largest score only once that is more than kSlack above it, which after
+/// an item's first tiles is rare: until then the quad has nothing to exchange and no earlier weight to rescale.
 struct HopperSoftmax {
-  float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};
-  float rescale[2] = {1, 1};  ///< what the weights before the latest tile shrink by
-  float base[2] = {};         ///< largest, or 0 where that is -inf
+  static constexpr float kSlack = 8, kLowest = -3e38f;
 
-  /// Raises the largest scores to those of a tile; first of three steps, which the caller may do something between.
-  __device__ void raise(const float (&s)[kScores], float scale2) {
+  float base[2] = {kLowest, kLowest}, sum[2] = {};
+
+  /// Sees to it that the bases suit the scores of a tile. Returns false, the same in all lanes, if they did; else
+  /// earlier weights shrink by `rescale`.
+  __device__ bool raise(const float (&s)[kScores], float scale2, float (&rescale)[2]) {
     float most[2][2] = {{s[0], s[1]}, {s[2], s[3]}};
 #pragma unroll
     for (int i = 4; i < kScores; ++i) most[i / 2 % 2][i % 2] = fmaxf(most[i / 2 % 2][i % 2], s[i]);
+    bool rose = false;
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const float next = fmaxf(largest[h], row_max(fmaxf(most[h][0], most[h][1])) * scale2);
-      base[h] = next == -INFINITY ? 0.0f : next;  // no key seen yet: every weight is 2^-inf
-      rescale[h] = exp2_fast(largest[h] - base[h]);
-      largest[h] = next;
-      sum[h] *= rescale[h];
+      most[h][0] = fmaxf(most[h][0], most[h][1]);
+      rose |= most[h][0] * scale2 - base[h] > kSlack;
     }
+    if (!__any_sync(~0u, rose)) return false;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const float next = fmaxf(base[h], row_max(most[h][0]) * scale2);
+      rescale[h] = exp2_fast(base[h] - next);
+      sum[h] *= rescale[h];
+      base[h] = next;
+    }
+    return true;
   }
-  /// Turns half of the scores into weights 2^(scale2 s - largest) and adds them.
-  __device__ void weigh(float (&s)[kScores], float scale2, int half) {
+
+  /// Turns the scores of a tile into weights and adds them.
+  __device__ void weigh(float (&s)[kScores], float scale2) {
     float added[2][2] = {};
 #pragma unroll
-    for (int j = 0; j < kScores / 2; ++j) {
-      const int i = half * kScores / 2 + j;
-      added[i / 2 % 2][i % 2] += s[i] = exp2_fast(s[i] * scale2 - base[i / 2 % 2]);
-    }
+    for (int i = 0; i < kScores; ++i) added[i / 2 % 2][i % 2] += s[i] = exp2_fast(s[i] * scale2 - base[i / 2 % 2]);
 #pragma unroll
     for (int h = 0; h < 2; ++h) sum[h] += added[h][0] + added[h][1];
   }
@@ -85,7 +93,7 @@ __device__ inline void write_rows(const HopperArgs& a, int head, int row, const 
     const std::size_t at = std::size_t(head) * a.grid.q_len + r;
     const bool inside = r < a.grid.q_len;
     if (inside && a.lse && lane_id() % 4 == 0)
-      a.lse[at] = sum > 0 ? (state.largest[h] + log2f(sum)) * 0.69314718056f : -INFINITY;
+      a.lse[at] = sum > 0 ? (state.base[h] + __log2f(sum)) * 0.69314718056f : -INFINITY;
 #pragma unroll
     for (int part = 0; part < kDim / 32; ++part) {  // 32 channels of a row: after the exchange 8 neighbours a lane
       std::uint32_t words[4];
@@ -102,6 +110,12 @@ __device__ inline void write_rows(const HopperArgs& a, int head, int row, const 
   }
 }
 
+/// A condition that all lanes agree on. Branches on it leave registers uniform, as slots and descriptors must be: a
+/// shuffle that makes them so waits for its turn at the shared memory, which products keep busy.
+__device__ inline bool agreed(bool condition) {
+  return __any_sync(~0u, condition);
+}
+
 template <class T, int kDim>
 class HopperConsumer {
   using Shared = HopperShared<kDim>;
@@ -109,7 +123,7 @@ class HopperConsumer {
 
  public:
   __device__ HopperConsumer(const HopperArgs& a, Shared& shared)
-      : a_(a), shared_(shared), group_(threadIdx.x / kGroupThreads - 1) {}
+      : a_(a), shared_(shared), group_(__shfl_sync(~0u, int(threadIdx.x) / kGroupThreads - 1, 0)) {}
 
   /// Each turn issues the scores of a tile and the product with V of the tile before, whichever item that is of. Turns
   /// with nothing special to do have a loop of their own, without branches: registers then stay where the products have
@@ -120,11 +134,11 @@ class HopperConsumer {
     int left = 0;
     wait_full();
     do {
-      const bool first = left == 0;
+      const bool first = agreed(left == 0);
       if (first) left = next_item();
       bool next_is_whole = turn<false>(r, first);
-      while (--left > 0 && next_is_whole) next_is_whole = turn<true>(r, false);
-    } while (item_.tiles > 0);
+      while (agreed(--left > 0 && next_is_whole)) next_is_whole = turn<true>(r, false);
+    } while (agreed(item_.tiles > 0));
     if (group_ == 0) sync_groups(mine());  // the other's last turn
   }
 
@@ -155,20 +169,19 @@ class HopperConsumer {
     const int values = take_slot();
     multiply_values(r.o, r.p, matrix_descriptor(shared_address(shared_.slots[values]), kUnit, kDown));
     arrive_groups(other());
+    const bool next_is_whole = (kPlain || agreed(item_.tiles > 0)) && next_tile_is_whole();
     const HopperSoftmax finished = r.softmax;
     if (!kPlain && first) r.softmax = {};
     wait_products<1>();
     settle(s);
-    if (!kPlain && shared_.tiles[keys].cut) hide_scores(s, a_.grid, row(item_), shared_.tiles[keys]);
+    if (!kPlain && agreed(shared_.tiles[keys].cut)) hide_scores(s, a_.grid, row(item_), shared_.tiles[keys]);
     release(shared_.empty[keys]);
-    r.softmax.raise(s, a_.scale2);
-    r.softmax.weigh(s, a_.scale2, 0);
-    settle(s);
-    const bool next_is_whole = (kPlain || item_.tiles > 0) && next_tile_is_whole();
+    float rescale[2];
+    const bool rose = r.softmax.raise(s, a_.scale2, rescale);
+    r.softmax.weigh(s, a_.scale2);
     wait_products<0>();
     settle(r.o);
     release(shared_.empty[values]);
-    r.softmax.weigh(s, a_.scale2, 1);
 #pragma unroll
     for (int i = 0; i < kScores / 2; ++i) r.p[i / 4][i % 4] = pack<T>(s[2 * i], s[2 * i + 1]);
     if (!kPlain && first) {
@@ -177,9 +190,9 @@ class HopperConsumer {
       settle(r.o);
 #pragma unroll
       for (float& o : r.o) o = 0;
-    } else {
+    } else if (rose) {
 #pragma unroll
-      for (int i = 0; i < kDim / 2; ++i) r.o[i] *= r.softmax.rescale[i / 2 % 2];
+      for (int i = 0; i < kDim / 2; ++i) r.o[i] *= rescale[i / 2 % 2];
     }
     return next_is_whole;
   }

@@ -33,16 +33,14 @@ __device__ inline void settle(float (&d)[kCount]) {
 }
 
 /// A matrix in shared memory with 128-byte swizzle, as units of 8 rows x 128 bytes that start at multiples of 1024
-/// bytes. `across` is the distance between units side by side, `down` between those one under the other, in bytes. The
-/// address is the same in all lanes; saying so keeps descriptors in uniform registers, without which products wait for
-/// each other.
+/// bytes. `across` is the distance between units side by side, `down` between those one under the other, in bytes.
 __device__ inline std::uint64_t matrix_descriptor(std::uint32_t address, int across, int down) {
-  return std::uint64_t(__shfl_sync(~0u, address >> 4, 0)) | std::uint64_t(across >> 4) << 16 |
-         std::uint64_t(down >> 4) << 32 | std::uint64_t(1) << 62;
+  return std::uint64_t(address >> 4) | std::uint64_t(across >> 4) << 16 | std::uint64_t(down >> 4) << 32 |
+         std::uint64_t(1) << 62;
 }
 /// The descriptor of a matrix that starts so many bytes later.
 __device__ inline std::uint64_t moved(std::uint64_t descriptor, int bytes) {
-  return descriptor + std::uint64_t(bytes >> 4);
+  return (descriptor >> 32 << 32) | std::uint32_t(std::uint32_t(descriptor) + (bytes >> 4));
 }
 
 // The operands of an instruction with 32 or 64 results a thread.
