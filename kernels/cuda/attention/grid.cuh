@@ -5,6 +5,11 @@
 
 namespace salebench::cuda {
 
+/// The lowest n bits; none for n below 0, all from 32 on.
+__device__ inline std::uint32_t lowest_bits(int n) {
+  return __funnelshift_lc(~0u, 0u, std::uint32_t(max(n, 0)));
+}
+
 struct DeviceGrid {
   int block_q, block_k, q_len, kv_len, q_blocks, k_blocks, words, sliding_window;
   bool causal, windowed;
@@ -45,9 +50,8 @@ struct DeviceGrid {
   }
   /// Bit i says whether a row sees key + i.
   __device__ std::uint32_t visible_keys(int row, int key) const {
-    const auto below = [key](int end) { return std::uint32_t((1ull << min(max(end - key, 0), 32)) - 1); };
-    std::uint32_t seen = below(key_end(row)) & ~below(key_begin(row));
-    if (narrowed(row)) seen &= below(window.sink) | ~below(position(row) - window.local + 1);
+    std::uint32_t seen = lowest_bits(key_end(row) - key) & ~lowest_bits(key_begin(row) - key);
+    if (narrowed(row)) seen &= lowest_bits(window.sink - key) | ~lowest_bits(position(row) - window.local + 1 - key);
     return seen;
   }
   /// Whether each row of [row, row + rows) sees each key of [key, key + keys); may say no where the answer is yes.

@@ -1,9 +1,8 @@
 // Attention on Hopper's tensor cores; attention.h says what it computes. A persistent CTA has a producer and two
 // consumer warpgroups of 64 query rows each. A tile is 128 keys, gathered by TMA from four listed chunks, and both
-// consumers use it. They take turns: while one's products run, the other does its softmax. Within a consumer the
-// product with V of one tile is issued after the scores of the next, whichever item that belongs to. Source of that
-// schedule: FlashAttention-3 (arXiv 2407.08608), sections 3.1 and 3.2. Queries stay in registers: shared memory then
-// has only K and V to deliver.
+// consumers use it. Within a consumer the product with V of one tile is issued after the scores of the next, whichever
+// item that belongs to, and runs during the softmax of those (FlashAttention-3, arXiv 2407.08608, section 3.2). The
+// consumers need not be made to take turns, as they are there (3.1): it changed nothing.
 #pragma once
 
 #include "kernels/cuda/attention/hopper_work.cuh"
@@ -55,16 +54,19 @@ struct HopperSoftmax {
 };
 
 /// Sets the scores of keys that a row does not see to -inf; `row` is the first of the thread's two.
+template <bool kWindows>
 __device__ inline void hide_scores(float (&s)[kScores], const DeviceGrid& grid, int row, const HopperTile& tile) {
+  const int ends[2] = {grid.key_end(row), grid.key_end(row + 8)};
 #pragma unroll
   for (int chunk = 0; chunk < kTileChunks; ++chunk)
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const std::uint32_t seen = grid.visible_keys(row + 8 * h, tile.chunks[chunk] * kChunkKeys) >> lane_id() % 4 * 2;
+      const int key = tile.chunks[chunk] * kChunkKeys;
+      const std::uint32_t seen = kWindows ? grid.visible_keys(row + 8 * h, key) : lowest_bits(ends[h] - key);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {  // keys 8 (i / 2) + 2 (lane mod 4) + i mod 2
         float& score = s[16 * chunk + 4 * (i / 2) + 2 * h + i % 2];
-        score = seen >> (8 * (i / 2) + i % 2) & 1 ? score : -INFINITY;
+        score = seen >> lane_id() % 4 * 2 >> (8 * (i / 2) + i % 2) & 1 ? score : -INFINITY;
       }
     }
 }
@@ -129,7 +131,6 @@ class HopperConsumer {
   /// with nothing special to do have a loop of their own, without branches: registers then stay where the products have
   /// them.
   __device__ void run() {
-    if (group_ == 1) arrive_groups(other());
     Registers r;
     int left = 0;
     wait_full();
@@ -139,7 +140,6 @@ class HopperConsumer {
       bool next_is_whole = turn<false>(r, first);
       while (agreed(--left > 0 && next_is_whole)) next_is_whole = turn<true>(r, false);
     } while (agreed(item_.tiles > 0));
-    if (group_ == 0) sync_groups(mine());  // the other's last turn
   }
 
  private:
@@ -149,8 +149,6 @@ class HopperConsumer {
     HopperSoftmax softmax;
   };
 
-  __device__ int mine() const { return 1 + group_; }
-  __device__ int other() const { return 2 - group_; }
   __device__ int row(const HopperItem& item) const {
     return item.q_block * kItemRows + 64 * group_ + threadIdx.x % kGroupThreads / 32 * 16 + lane_id() / 4;
   }
@@ -163,18 +161,21 @@ class HopperConsumer {
     const std::uint64_t q = matrix_descriptor(shared_address(shared_.q[queries_]) + group_ * 64 * 128, 0, kUnit);
     const std::uint64_t k = matrix_descriptor(shared_address(shared_.slots[keys]), 0, kDown);
     float s[kScores];
-    sync_groups(mine());
     multiply_keys(s, q, k);
     wait_full();
     const int values = take_slot();
     multiply_values(r.o, r.p, matrix_descriptor(shared_address(shared_.slots[values]), kUnit, kDown));
-    arrive_groups(other());
     const bool next_is_whole = (kPlain || agreed(item_.tiles > 0)) && next_tile_is_whole();
     const HopperSoftmax finished = r.softmax;
     if (!kPlain && first) r.softmax = {};
     wait_products<1>();
     settle(s);
-    if (!kPlain && agreed(shared_.tiles[keys].cut)) hide_scores(s, a_.grid, row(item_), shared_.tiles[keys]);
+    if (!kPlain && agreed(shared_.tiles[keys].cut)) {
+      if (a_.grid.windowed || a_.grid.sliding_window > 0)
+        hide_scores<true>(s, a_.grid, row(item_), shared_.tiles[keys]);
+      else
+        hide_scores<false>(s, a_.grid, row(item_), shared_.tiles[keys]);
+    }
     release(shared_.empty[keys]);
     float rescale[2];
     const bool rose = r.softmax.raise(s, a_.scale2, rescale);

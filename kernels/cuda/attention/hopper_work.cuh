@@ -29,9 +29,10 @@ struct HopperArgs {
   float* lse;
 };
 
-/// An item of work as the consumers see it. The last one of a CTA has no tiles.
+/// An item of work. The last one of a CTA has no tiles.
 struct HopperItem {
   int head, q_block, tiles;
+  uint2 last_tile;  ///< its chunks, so that the producer need not wait for them
 };
 
 /// What a consumer must know of a tile of K: its chunks, and whether a row of the item does not see all of them.
@@ -91,8 +92,9 @@ class HopperScheduler {
 
   __device__ void run() {
     for (bool more = true; more;) {
-      const HopperItem item = next();
+      HopperItem item = next();
       more = item.tiles > 0;
+      if (more) item.last_tile = HopperList(a_, item).tile(item.tiles - 1);
       const int at = place_.slot;
       shared_.barrier(shared_.q_empty[at]).wait(place_.parity ^ 1);
       place_.advance();
@@ -114,8 +116,10 @@ class HopperScheduler {
     if (number >= unsigned(a_.items)) return {};
     if (a_.chunks) {
       const int which = a_.order[number];
-      return {which / a_.grid.q_blocks, which % a_.grid.q_blocks,
-              max(1, (a_.counts[which] + kTileChunks - 1) / kTileChunks)};
+      return {which / a_.grid.q_blocks,
+              which % a_.grid.q_blocks,
+              max(1, (a_.counts[which] + kTileChunks - 1) / kTileChunks),
+              {}};
     }
     const int of_kv_head = int(number) % (a_.group * a_.grid.q_blocks);  // as in BlockIndex::order
     HopperItem item;
@@ -143,7 +147,7 @@ class HopperProducer {
   __device__ void run() {
     for (HopperItem item = next_item(); item.tiles > 0; item = next_item()) {
       const HopperList list(a_, item);
-      uint2 chunks = list.tile(item.tiles - 1);
+      uint2 chunks = item.last_tile;
       for (int t = item.tiles - 1; t >= 0; --t) {
         const uint2 ahead = t > 0 ? list.tile(t - 1) : uint2{};
         load_keys(item, chunks);

@@ -61,15 +61,17 @@ void expect_output(const std::vector<float>& got, const std::vector<double>& exa
   worst = std::max(worst, error);
 }
 
-/// Attention over a mask on the device: output and log-sum-exp on the host.
-AttentionResult attend(const RoundedProblem& p, const BlockMask& mask) {
+/// Attention over a mask on the device, by the fastest kernel or the given one: output and log-sum-exp on the host.
+AttentionResult attend(const RoundedProblem& p, const BlockMask& mask,
+                       std::optional<cuda::AttentionKernel> kernel = std::nullopt) {
   const DeviceArray<std::uint32_t> bits(std::vector<std::uint32_t>(mask.bits().begin(), mask.bits().end()));
   const DeviceArray<char> workspace(cuda::block_index_bytes(mask.view().grid, p.host.shape.q_heads));
   const DeviceArray<std::uint16_t> output(p.host.q.size());
   const DeviceArray<float> lse(std::size_t(p.host.shape.q_heads) * p.host.shape.q_len);
   const auto index = cuda::build_block_index({mask.view().grid, p.host.shape.q_heads, bits.data()},
                                              p.host.shape.kv_heads, workspace.data(), nullptr);
-  cuda::block_sparse_attention(p.view(), index, {output.data(), lse.data()}, nullptr);
+  cuda::block_sparse_attention(p.view(), index, {output.data(), lse.data()},
+                               kernel.value_or(cuda::fastest_kernel(index.grid)), nullptr);
   check_cuda(cudaDeviceSynchronize());
   AttentionResult result(p.host.shape);
   result.output = from_bits(output.host(), p.dtype);
@@ -132,6 +134,31 @@ TEST_P(Cuda, BlockSparseAttention) {
         expect_lse(got.lse, exact.lse);
       }
   RecordProperty("worst_relative_l2", std::to_string(worst));
+}
+
+/// Many items of work a CTA, of lengths from nothing to all: the lists of a head's blocks keep 0, 1, 2, ... of 16
+/// tiles.
+TEST_P(Cuda, KernelsAgreeOnManyItems) {
+  for (const Shape& shape : {Shape{8, 2, 8000, 8101, 64}, Shape{8, 4, 6400, 6400, 128}}) {
+    const RoundedProblem p(make_problem(shape), GetParam());
+    for (const BlockSize& block : kBlocks) {
+      SCOPED_TRACE(shape_text(shape) + " tile " + std::to_string(block.q) + "x" + std::to_string(block.k));
+      BlockMask mask({block, shape.q_len, shape.kv_len, true, std::nullopt}, shape.q_heads);
+      const BlockGrid grid = mask.view().grid;
+      std::mt19937 random(7);
+      for (int head = 0; head < shape.q_heads; ++head)
+        for (int qb = 0; qb < grid.q_blocks(); ++qb)
+          for (int kb = 0; kb < grid.causal_end(qb); ++kb)
+            if (int(random() % 16) < (head + qb) % 17) mask.view().keep(head, qb, kb);
+      const AttentionResult fast = attend(p, mask), again = attend(p, mask);
+      const AttentionResult portable = attend(p, mask, cuda::AttentionKernel::portable);
+      EXPECT_EQ(fast.output, again.output);
+      EXPECT_EQ(fast.lse, again.lse);
+      double worst = 0;
+      expect_output(fast.output, {portable.output.begin(), portable.output.end()}, output_tolerance(GetParam()), worst);
+      expect_lse(fast.lse, {portable.lse.begin(), portable.lse.end()});
+    }
+  }
 }
 
 TEST_P(Cuda, WindowsAreExactToTheToken) {
