@@ -38,7 +38,7 @@ struct RowSums {
 
 /// A thread's keys are tx + 16 c, so that neighbours read neighbouring banks.
 template <class T, int kDim>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     recall_kernel(DeviceProblem p, DeviceGrid grid, int group, const std::uint32_t* bits, double* recall) {
   extern __shared__ float memory[];
   auto* const q = reinterpret_cast<float(*)[kDim + 1]>(memory);
