@@ -17,6 +17,9 @@ namespace salebench {
 /// What a method is in a comparison. An oracle looks at the true attention: a bound for others, never a competitor.
 enum class Role { method, baseline, oracle };
 
+/// How attention over a mask computes: as the shared kernel does, or from 8 bits (kernels/cpu/low_bit_attention.h).
+enum class Arithmetic { exact, int8, fp8, sage };
+
 /// What the documentation says of a method, in short phrases; docs/methods.md is made of them.
 struct About {
   std::string source;      ///< paper and section, and the authors' code with its commit
@@ -31,12 +34,17 @@ class Method {
  public:
   virtual ~Method() = default;
 
-  /// Attention over the mask. Default: the shared float32 block-sparse kernel (kernels/cpu/attention.h).
+  /// Attention over the mask. Default: the shared block-sparse kernel (kernels/cpu/attention.h), in arithmetic().
   virtual void attend(const HostProblem& problem, ConstMaskView mask, AttentionView out) const;
 
   /// The parameters, with pointers to this object's variables. Which there are and what they allow may depend on the
   /// values of those with earlier names; throws ParamError where values don't fit together.
   virtual Params params() { return {}; }
+  /// Whether users may choose the arithmetic of its attention. False for a method that brings its own attend().
+  virtual bool chooses_arithmetic() const { return true; }
+  /// params(), and `attend` where users may choose: what configs, results and lists go by.
+  Params all_params();
+  Arithmetic arithmetic() const { return arithmetic_; }
   /// The tile of the mask; may depend on parameters and on prepare().
   virtual BlockSize block() const = 0;
   /// A token-exact window inside the tiles, for methods that need one.
@@ -48,7 +56,7 @@ class Method {
   virtual About about() const { return {}; }
   /// False where attend() computes something else than softmax attention over the mask: quantised, corrected, or with
   /// tiles skipped on the way. The error of the exact attention over the mask is then recorded beside the method's own.
-  virtual bool exact_attend() const { return true; }
+  virtual bool exact_attend() const { return arithmetic_ == Arithmetic::exact; }
   /// Whether attend() does no more than the shared block-sparse attention over the mask. Backends that have such a
   /// kernel then run the method on a mask from the CPU where it has no device_side() for them.
   virtual bool shared_attend() const { return exact_attend(); }
@@ -101,6 +109,7 @@ class Method {
 
  private:
   std::uint64_t seed_ = 1;
+  Arithmetic arithmetic_ = Arithmetic::exact;
 };
 
 /// The grid on which the method's mask of this problem lives.

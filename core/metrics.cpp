@@ -51,6 +51,15 @@ const Figure kFigures[] = {
      "relative L2 error of exact attention over the mask: rel_l2 without quantisation or correction",
      &Accuracy::mask_rel_l2, [](const HeadSums& s) { return s.masked ? rel_l2(*s.masked) : kNoValue; }, "",
      Better::smaller},
+    {"attend_rel_l2", "", "relative L2 error of the arithmetic",
+     "relative L2 distance of the output from exact attention over the same mask: of quantisation, correction or "
+     "skipping "
+     "alone. NaN where the method attends exactly, and on backend cuda",
+     &Accuracy::attend_rel_l2, [](const HeadSums& s) { return s.attend ? rel_l2(*s.attend) : kNoValue; }, "",
+     Better::smaller},
+    {"attend_gain", "", "gain of the arithmetic", "projection of the output on exact attention over the same mask",
+     &Accuracy::attend_gain,
+     [](const HeadSums& s) { return s.attend ? s.attend->product / s.attend->exact_squared : kNoValue; }},
     {"max_abs", "", "largest absolute error", "largest absolute error of the output", &Accuracy::max_abs,
      [](const HeadSums& s) { return s.errors.max_abs; }, "", Better::smaller},
     {"l1_per_token", "", "L1 error a token",
@@ -97,6 +106,7 @@ void HeadSums::add(const HeadSums& head) {
   counts.add(head.counts);
   errors.add(head.errors);
   if (head.masked) (masked ? *masked : masked.emplace()).add(*head.masked);
+  if (head.attend) (attend ? *attend : attend.emplace()).add(*head.attend);
   recall.insert(recall.end(), head.recall.begin(), head.recall.end());
   rel_l2_worst = std::max(rel_l2_worst, rel_l2(head.errors));
 }
@@ -131,9 +141,10 @@ std::vector<HeadSums> sum_heads(const Shape& shape, const Truth& truth, ConstMas
       const std::size_t exact = std::size_t(head) * truth.rows.size() + i;
       sums.recall.push_back(recall[exact]);
       sums.errors.add(row_errors(&output[row * dim], &truth.output[exact * dim], dim));
-      if (!masked.empty() && masked.data() != output.data())
-        (sums.masked ? *sums.masked : sums.masked.emplace())
-            .add(row_errors(&masked[row * dim], &truth.output[exact * dim], dim));
+      if (masked.empty() || masked.data() == output.data()) continue;
+      (sums.masked ? *sums.masked : sums.masked.emplace())
+          .add(row_errors(&masked[row * dim], &truth.output[exact * dim], dim));
+      (sums.attend ? *sums.attend : sums.attend.emplace()).add(row_errors(&output[row * dim], &masked[row * dim], dim));
     }
     if (masked.data() == output.data()) sums.masked = sums.errors;
     sums.counts = count_mask(mask, head, rows);

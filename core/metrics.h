@@ -23,6 +23,7 @@ struct Accuracy {
   double density = kNoValue, tile_density = kNoValue;
   double recall_mean = kNoValue, recall_p05 = kNoValue, recall_min = kNoValue;
   double rel_l2 = kNoValue, rel_l2_worst = kNoValue, mask_rel_l2 = kNoValue;
+  double attend_rel_l2 = kNoValue, attend_gain = kNoValue;
   double max_abs = kNoValue, l1_per_token = kNoValue, cos_min = kNoValue, gain = kNoValue;
   double flops_executed = kNoValue, flops_dense = kNoValue;
 };
@@ -33,6 +34,7 @@ struct HeadSums {
   MaskCounts counts;
   ErrorSums errors;                 ///< of what the method computed
   std::optional<ErrorSums> masked;  ///< of exact attention over its mask, where that is known
+  std::optional<ErrorSums> attend;  ///< of what the method computed, against that; where they are not the same
   std::vector<double> recall;       ///< of each scored row: the true softmax probability of the keys that it keeps
   double rel_l2_worst = 0;          ///< the largest relative L2 error of a head
 

@@ -40,10 +40,11 @@ const MethodInfo& method_info(std::string_view name) {
 
 std::unique_ptr<Method> make_method(std::string_view name, const ParamValues& values) {
   std::unique_ptr<Method> method = method_info(name).make();
-  Params params = method->params();
+  Params params = method->all_params();
   for (const auto& value : values) {
     set_params(params, {value});
-    params = method->params();  // again: what is allowed may depend on the values before, as a correction's on its base
+    params =
+        method->all_params();  // again: what is allowed may depend on the values before, as a correction's on its base
   }
   return method;
 }

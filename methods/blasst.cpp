@@ -37,6 +37,7 @@ class Blasst : public Method {
   bool honours_sliding_window() const override { return true; }
   bool keeps_diagonal() const override { return order_ == Order::descending; }
   bool has_selection() const override { return false; }
+  bool chooses_arithmetic() const override { return false; }
   bool shared_attend() const override { return false; }  // its tiles are found on the way
   About about() const override {
     return {

@@ -62,6 +62,7 @@ class Delta : public Method {
   Role role() const override { return base().role(); }
   bool keeps_diagonal() const override { return base().keeps_diagonal(); }
   bool exact_attend() const override { return false; }
+  bool chooses_arithmetic() const override { return false; }
   bool honours_sliding_window() const override { return base().honours_sliding_window(); }
   About about() const override {
     return {

@@ -1,37 +1,26 @@
 // Dense attention: every causal tile, through the dense kernel. The baseline of speedups and the zero of errors; with
-// `attend: sage`, the reference for the error of 8-bit attention without any sparsity.
+// `attend`, the reference for the error of 8-bit attention without any sparsity.
 #include "core/registry.h"
-#include "kernels/cpu/attention.h"
 #include "kernels/cuda/dense/dense_kernels.h"
+#include "methods/shared/attend_in.h"
 #include "methods/shared/budget.h"
-#include "methods/shared/sage_attend.h"
 
 namespace salebench {
 
 class Dense : public Method {
-  enum class Attend { exact, sage } attend_ = Attend::exact;
   std::string kernel_ = "ours";
 
  public:
   Params params() override {
-    return {{"attend",
-             "exact, or SageAttention's int8 Q and K",
-             {{"exact", Attend::exact}, {"sage", Attend::sage}},
-             &attend_},
-            {"kernel",
+    return {{"kernel",
              "whose kernel; on backend cuda also those of others, where they are built in (salebench info)",
              {"ours", "cudnn", "flashinfer", "fa3"},
              &kernel_}};
   }
-  About about() const override {
-    return {"exact softmax attention; SageAttention (arXiv 2410.02367) with attend: sage", "none", "every causal tile",
-            "sage: int8 values computed in float32, P and V not rounded"};
-  }
+  About about() const override { return {"exact softmax attention", "none", "every causal tile", ""}; }
   BlockSize block() const override { return {64, 64}; }
   bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::baseline; }
-  bool exact_attend() const override { return attend_ == Attend::exact; }
-
   bool shared_attend() const override { return false; }
   bool has_selection() const override { return false; }
   void check_cpu() const override {
@@ -44,10 +33,7 @@ class Dense : public Method {
   void select(const HostProblem&, MaskView mask) const override { keep_causal(mask); }
 
   void attend(const HostProblem& problem, ConstMaskView, AttentionView out) const override {
-    if (attend_ == Attend::sage)
-      sage_attend(problem, nullptr, out);
-    else
-      cpu::dense_attention(problem, out);
+    attend_in(arithmetic(), problem, nullptr, out);
   }
 };
 

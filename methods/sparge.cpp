@@ -84,19 +84,23 @@ class Sparge : public Method {
   BlockSize block() const override { return {128, 64}; }
   bool honours_sliding_window() const override { return true; }
   bool keeps_diagonal() const override { return false; }
-  bool exact_attend() const override { return pv_threshold_ >= kPvOff; }
+  bool exact_attend() const override { return !skips() && Method::exact_attend(); }
+  void check_shape(const Shape&) const override {
+    if (skips() && arithmetic() != Arithmetic::exact) throw Unsupported("pv_threshold works with attend: exact alone");
+  }
   About about() const override {
     return {
         "SpargeAttn (arXiv 2502.18137), authors' code at bfd980b",
         "mean query . mean key of a tile, and the mean cosine within a block",
         "best pooled tiles up to a count or a softmax mass (the crossing tile excluded), and whole rows and columns "
         "of blocks whose tokens are not alike; the diagonal is not forced",
-        "float32 attention, not int8 QK and fp8 or fp16 PV; one knob for both modes; similarity from float32 unit "
+        "float32 attention by default, not int8 QK and fp8 or fp16 PV (attend: int8 or fp8 come near); one knob for "
+        "both modes; similarity from float32 unit "
         "vectors; tiles on the diagonal are masked, which the authors' sage2 calls leave out; blocks of 128 x 64 "
         "everywhere, where their Hopper kernel has 64 x 128"};
   }
   std::string remark(const Shape&) const override {
-    return exact_attend() ? "" : "kept tiles that the second stage skips still count in the density";
+    return !skips() ? "" : "kept tiles that the second stage skips still count in the density";
   }
 
   void select(const HostProblem& p, MaskView mask) const override {
@@ -121,13 +125,17 @@ class Sparge : public Method {
   }
 
   void attend(const HostProblem& p, ConstMaskView mask, AttentionView out) const override {
-    if (exact_attend()) return Method::attend(p, mask, out);
+    if (!skips()) return Method::attend(p, mask, out);
     const std::vector<float> reach(p.shape.q_heads, float(-pv_threshold_));
     // The authors' loop leaves its last two tiles, which the diagonal may cross, to code that never skips.
     cpu::skip_attention(p, mask, {.reach = reach, .group_rows = 32, .always_last = 2}, out);
   }
 
  private:
+  bool skips() const {
+    return pv_threshold_ < kPvOff;
+  }
+
   void select_row(const HostProblem& p, const float* query, const Blocks& keys, int head, int qb, MaskView mask) const {
     std::vector<ScoredTile> tiles;
     for (int kb = mask.grid.visible_begin(qb); kb < mask.grid.causal_end(qb); ++kb) {

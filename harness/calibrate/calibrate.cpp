@@ -50,7 +50,8 @@ std::vector<MethodSetting> expand_settings(const SweepConfig& sweep) {
   for (const MethodConfig& config : sweep.methods)
     for (const ParamValues& values : expand(config)) {
       const auto method = make_method(config.name, values);
-      if (seen.insert({config.name, param_values(method->params())}).second) settings.push_back({config.name, values});
+      if (seen.insert({config.name, param_values(method->all_params())}).second)
+        settings.push_back({config.name, values});
     }
   return settings;
 }

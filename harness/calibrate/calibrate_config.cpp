@@ -52,7 +52,7 @@ void refuse_set_knobs(const YamlDocument& document, const YAML::Node& methods, c
     ParamValues first;  // which parameters there are may depend on others
     for (const auto& [name, values] : config.axes) first[name] = values.front();
     const auto method = make_method(config.name, first);
-    const Params params = method->params();
+    const Params params = method->all_params();
     const Param* knob = knob_param(params);
     for (const auto& [name, values] : config.axes)
       if (knob && (name == knob->name() || name == knob_file_param(config.name, first)))

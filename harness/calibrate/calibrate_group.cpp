@@ -107,7 +107,7 @@ std::vector<GroupOutcome> calibrate_group(const MethodSetting& setting, const Ca
   GroupScorer scorer(setting, group, config, evaluated);
   try {
     const auto method = make_method(setting.method, setting.values);
-    const Params params = method->params();
+    const Params params = method->all_params();
     if (const Param* knob = knob_param(params))
       search_values(scorer, range_of(*knob), config, outcomes);
     else

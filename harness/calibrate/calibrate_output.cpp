@@ -51,7 +51,7 @@ CalibrationFile file_of(const MethodSetting& setting, const Rows& rows) {
   CalibrationFile file;
   file.method = first.method, file.method_version = int(first.method_version), file.parameter = first.knob;
   const auto method = make_method(setting.method, setting.values);
-  file.settings = param_values(method->params());
+  file.settings = param_values(method->all_params());
   file.settings.erase(first.knob);
   file.settings.erase(knob_file_param(setting.method, setting.values));
   file.metric = first.metric, file.target = first.target;

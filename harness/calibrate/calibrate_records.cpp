@@ -20,7 +20,7 @@ namespace {
 CalibrationRecord shared_record(const MethodSetting& setting, const GroupOutcome& outcome,
                                 const CalibrateConfig& config) {
   const auto method = make_method(setting.method, setting.values);
-  const Params params = method->params();
+  const Params params = method->all_params();
   CalibrationRecord r;
   static_cast<MethodOnData&>(r) = method_on_data(setting.method, *method, setting.values, "", "");
   if (!r.knob.empty()) r.params = params_json(params, {r.knob, knob_file_param(setting.method, setting.values)});

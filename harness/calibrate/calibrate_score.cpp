@@ -26,7 +26,7 @@ bool any_row(const Truth& truth, const RowSet& rows) {
 }
 
 void set_knob(Method& method, std::span<const double> values) {
-  const Params params = method.params();
+  const Params params = method.all_params();
   const Param* param = knob_param(params);
   if (!param || values.empty()) return;
   Knob& knob = *param->knob();
@@ -76,7 +76,7 @@ ScoredProblem load_scored(const CheckedView& view, const std::string& fit, bool 
 
 Score Scorer::score(std::span<const double> values, bool everything) {
   const auto method = make_method(setting_.method, setting_.values);
-  const Params params = method->params();
+  const Params params = method->all_params();
   const Param* knob = knob_param(params);
   const bool shared = knob && !knob->knob()->per_head;
   const bool differ = std::ranges::any_of(values, [&](double value) { return value != values.front(); });

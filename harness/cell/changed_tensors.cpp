@@ -67,7 +67,7 @@ void ChangedTensors::turn_tensors(bool back) {
 
 void ChangedTensors::turn_knobs(bool back) {
   if (!turns_ || !method_) return;
-  for (const Param& param : method_->params()) {
+  for (const Param& param : method_->all_params()) {
     if (!param.knob() || param.knob()->of_head.empty()) continue;
     std::vector<double>& values = param.knob()->of_head;
     std::vector<double> turned(values.size());

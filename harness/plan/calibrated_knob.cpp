@@ -52,7 +52,7 @@ const Param* knob_param(const Params& params) {
 
 std::string knob_file_param(const std::string& method, const ParamValues& values) {
   const auto scratch = make_method(method, values);
-  Params params = scratch->params();
+  Params params = scratch->all_params();
   const Param* knob = knob_param(params);
   if (!knob) return {};
   for (Param& param : params) {
@@ -65,7 +65,7 @@ std::string knob_file_param(const std::string& method, const ParamValues& values
 
 std::string read_calibrated_knob(Method& method, const std::string& name, const std::string& problem_id,
                                  const std::string& fingerprint, const Shape& shape, int repeat) {
-  const Params params = method.params();
+  const Params params = method.all_params();
   const Param* param = knob_param(params);
   if (!param || param->knob()->file.empty()) return {};
   Knob& knob = *param->knob();
@@ -95,7 +95,7 @@ std::string read_calibrated_knob(Method& method, const std::string& name, const 
 }
 
 std::string reached_text(Method& method, const CellResult& result) {
-  const Params params = method.params();
+  const Params params = method.all_params();
   const Param* knob = knob_param(params);
   if (!knob || knob->knob()->file.empty()) return {};
   const CalibrationFile file = read_calibration(knob->knob()->file);

@@ -98,15 +98,15 @@ MethodConfig read_method(const YamlDocument& document, const std::string& name, 
   MethodConfig config{name, {}};
   YamlMap map(document, node, key_path);
   const auto method = method_info(name).make();
-  for (std::size_t i = 0; i < method->params().size(); ++i) {  // whose allowed values may depend on those before
-    Param param = method->params()[i];
+  for (std::size_t i = 0; i < method->all_params().size(); ++i) {  // whose allowed values may depend on those before
+    Param param = method->all_params()[i];
     if (!map.has(param.name())) continue;
     if (param.type() == "path") keep_paths(document, map.required(param.name()));
     std::vector<std::string> values;
     for (const std::string& text : map.texts(param.name(), {})) {
       try {
         param.parse(param.type() == "path" ? beside_config(document, text) : text);
-        method->params();
+        method->all_params();
       } catch (const ParamError& error) {
         document.fail(map.required(param.name()), map.path_of(param.name()), error.what());
       }

@@ -26,7 +26,7 @@ namespace {
 /// Fingerprints of the files that a method's parameters name. Throws DataError if one can't be read.
 std::string files_of(Method& method) {
   std::string fingerprints;
-  for (const Param& param : method.params())
+  for (const Param& param : method.all_params())
     if (param.type() == "path" && !param.text().empty())
       fingerprints += fmt::format(" {}", file_fingerprint(param.text()));
   return fingerprints;
@@ -88,7 +88,7 @@ PlannedCell plan_cell(const SweepConfig& sweep, const CheckedView& v, const std:
   cell.truth_fingerprint = v.truth_fingerprint;
   cell.doubt = v.doubt.empty() ? "" : "the capture contradicts itself: " + v.doubt;
   cell.unsupported = why_unsupported(cell, *method);
-  cell.id = cell_id(sweep, cell, param_values(method->params()), files_of(*method), quick);
+  cell.id = cell_id(sweep, cell, param_values(method->all_params()), files_of(*method), quick);
   return cell;
 }
 
@@ -120,7 +120,7 @@ std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datase
 
 MethodOnData method_on_data(const std::string& name, Method& method, const ParamValues& settings,
                             const std::string& dataset, const std::string& fingerprint) {
-  const Params params = method.params();
+  const Params params = method.all_params();
   const Param* knob = knob_param(params);
   MethodOnData m;
   m.method = name, m.method_version = method_info(name).version, m.role = role_name(method.role());

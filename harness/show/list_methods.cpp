@@ -24,7 +24,7 @@ json param_json(const Param& p) {
 json method_json(const MethodInfo& info) {
   const auto method = info.make();
   json params = json::array();
-  for (const Param& p : method->params()) params.push_back(param_json(p));
+  for (const Param& p : method->all_params()) params.push_back(param_json(p));
   const BlockSize block = method->block();
   const About about = method->about();
   return {{"name", info.name},
@@ -119,7 +119,7 @@ std::string yaml() {
     const auto method = info.make();
     if (!runs_as_it_is(*method)) continue;
     std::string knob;
-    for (const Param& p : method->params())
+    for (const Param& p : method->all_params())
       if (p.knob()) knob = fmt::format("{}: [{}]", p.name(), fmt::join(p.knob()->typical, ", "));
     text += fmt::format("  {}: {{{}}}\n", info.name, knob);
   }

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "core/fp8.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_tile.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -70,6 +72,21 @@ HWY_INLINE float softmax_row(float* s, int keys, float* row_max, float* rescale)
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
+/// Rounds 448 times each weight to e4m3, to nearest even, and divides again.
+HWY_INLINE void round_weights(float* p, int keys) {
+  const FloatTag d;
+  const hn::RebindToUnsigned<FloatTag> bits;
+  const FloatVec up = hn::Set(d, kMaxE4m3), down = hn::Set(d, 1 / kMaxE4m3), normal = hn::Set(d, 0x1p-6f);
+  const auto exponent = hn::Set(bits, 0x7f800000u);
+  for (int j = 0; j < keys; j += int(hn::Lanes(d))) {
+    const FloatVec x = hn::Mul(hn::LoadU(d, p + j), up);
+    // The unit in the last place is 2^-3 of the power of 2 below, 2^-9 for subnormals; adding 2^23 units rounds to it.
+    const FloatVec power = hn::BitCast(d, hn::And(hn::BitCast(bits, hn::Max(x, normal)), exponent));
+    const FloatVec units = hn::Mul(power, hn::Set(d, 0x1p20f));
+    hn::StoreU(hn::Mul(hn::Sub(hn::Add(x, units), units), down), d, p + j);
+  }
+}
+
 HWY_INLINE void scale_row(float* row, int size, float factor) {
   const FloatTag d;
   const FloatVec by = hn::Set(d, factor);
@@ -99,6 +116,7 @@ void AttendTile(const TileTask& task, TileWorkspace& work) {
       float rescale = 1.0f;
       const float sum = softmax_row(s + r * kScoreStride, count * kPanelKeys, &row_max[r], &rescale);
       row_sum[r] = row_sum[r] * rescale + sum;
+      if (task.e4m3_weights) round_weights(s + r * kScoreStride, count * kPanelKeys);
       if (rescale != 1.0f) scale_row(work.sums.data() + std::size_t(r) * stride, stride, rescale);
     }
     if (task.output)

@@ -80,6 +80,7 @@ struct RowTask {
 };
 
 struct TileTask : RowTask {
+  bool e4m3_weights = false;
   const float* q = nullptr;  ///< [rows padded, head_dim], at most kRowTile, already times scale * log2(e)
   const PackedHead* kv = nullptr;
 };

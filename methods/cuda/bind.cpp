@@ -37,6 +37,7 @@ bool register_device_side(const std::type_info& type, BoundMethod (*bind)(const 
 }
 
 std::string why_not(const Method& method, const Shape& shape) {
+  if (method.arithmetic() != Arithmetic::exact) return "attend: exact is the only arithmetic that CUDA kernels have";
   const std::any value = method.device_side(shape);
   if (const Side* side = side_of(value)) {
     if (std::string why = side->why_not(value); !why.empty()) return why;

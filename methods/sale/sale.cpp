@@ -16,7 +16,6 @@
 #include "methods/sale/sale_estimate.h"
 #include "methods/sale/sale_geometry.h"
 #include "methods/shared/budget.h"
-#include "methods/shared/sage_attend.h"
 
 namespace salebench {
 
@@ -29,7 +28,6 @@ class Sale : public Method {
   int local_blocks_ = 4;
   enum class Reference { fixed, running } reference_ = Reference::fixed;
   enum class Scaling { none, inverse_length } threshold_scaling_ = Scaling::none;
-  enum class Attend { exact, sage } attend_ = Attend::exact;
 
  public:
   Params params() override {
@@ -59,11 +57,7 @@ class Sale : public Method {
         {"threshold_scaling",
          "inverse_length: threshold * 8192 / kv_len",
          {{"none", Scaling::none}, {"inverse_length", Scaling::inverse_length}},
-         &threshold_scaling_},
-        {"attend",
-         "exact, or SageAttention's int8 Q and K",
-         {{"exact", Attend::exact}, {"sage", Attend::sage}},
-         &attend_}};
+         &threshold_scaling_}};
   }
   BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
@@ -74,12 +68,10 @@ class Sale : public Method {
         "every low-bit logit against its row's sink and local keys",
         "tiles in which any relative attention score reaches the threshold, sink and local blocks",
         "float32 scales, bias and thresholds instead of 16 bits; rows past the end take no part in votes; any "
-        "head_dim and chunked prefill; sage: int8 values computed in float32, P and V not rounded; tiles other than "
+        "head_dim and chunked prefill; tiles other than "
         "64x32, fp8 and threshold_scaling are additions; with reference: running a larger threshold may keep a "
         "little more"};
   }
-  bool exact_attend() const override { return attend_ == Attend::exact; }
-
   bool causal_only() const override { return true; }
   std::string remark(const Shape& shape) const override {
     return sale::short_input(shape)                                                 ? "dense: at most 1024 tokens"
@@ -131,9 +123,7 @@ class Sale : public Method {
   }
 
   std::any device_side(const Shape& shape) const override {
-    if (bits_ == sale::Codes::fp8 || scales_ != cpu::ScaleGroups::thread || reference_ != Reference::fixed ||
-        attend_ != Attend::exact)
-      return {};
+    if (bits_ == sale::Codes::fp8 || scales_ != cpu::ScaleGroups::thread || reference_ != Reference::fixed) return {};
     cuda::SaleSide side;
     side.options = {.bits = bits_ == sale::Codes::int4   ? 4
                             : bits_ == sale::Codes::int8 ? 8
@@ -146,13 +136,6 @@ class Sale : public Method {
       side.log_thresholds.push_back(dense_head(head) ? -std::numeric_limits<float>::infinity()
                                                      : float(log_threshold(shape, head)));
     return side;
-  }
-
-  void attend(const HostProblem& problem, ConstMaskView mask, AttentionView out) const override {
-    if (attend_ == Attend::sage)
-      sage_attend(problem, &mask, out);
-    else
-      Method::attend(problem, mask, out);
   }
 
  private:

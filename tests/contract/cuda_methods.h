@@ -40,7 +40,7 @@ struct Settings {
 inline std::vector<Settings> settings_of(const std::string& name) {
   std::vector<Settings> all = {{}};
   const auto defaults = make_method(name);
-  for (const Param& param : defaults->params()) {
+  for (const Param& param : defaults->all_params()) {
     if (param.name() == "block" && param.type() == "choice")
       for (const std::string& block : kBlockChoices) all.push_back({{{"block", block}}});
     if (param.knob() && param.knob()->per_head) all.push_back({{}, true});
@@ -65,7 +65,7 @@ inline std::vector<Settings> settings_of(const std::string& name) {
   std::set<std::pair<bool, ParamValues>> seen;
   std::erase_if(all, [&](const Settings& s) {
     const auto method = make_method(name, s.values);
-    return !seen.emplace(s.per_head, param_values(method->params())).second;
+    return !seen.emplace(s.per_head, param_values(method->all_params())).second;
   });
   return all;
 }
@@ -94,7 +94,7 @@ inline std::unique_ptr<Method> prepared(const std::string& name, const Settings&
   auto method = make_method(name, values);
   method->set_seed(11);
   constexpr std::array kOfHeads = {0.02, 0.0, 0.3, 0.0005, 1.0};
-  for (const Param& param : method->params())
+  for (const Param& param : method->all_params())
     for (int head = 0; settings.per_head && param.knob() && head < p.shape.q_heads; ++head)
       param.knob()->of_head.push_back(kOfHeads[std::size_t(head) % kOfHeads.size()]);
   try {

@@ -160,7 +160,7 @@ TEST_P(Methods, AreMonotoneInTheirKnobHeadByHead) {
   const auto method = make_method(GetParam());
   const ProblemTensors p = make_problem(runs_dense(*method, kKnobShape) ? kLongShape : kKnobShape);
   method->set_seed(11);
-  for (const Param& param : method->params()) {
+  for (const Param& param : method->all_params()) {
     Knob* knob = param.knob();
     if (!knob) continue;
     try {
@@ -205,7 +205,7 @@ TEST_P(Methods, SayWhereTheyComeFrom) {
 
 TEST_P(Methods, NameTypicalValuesOfTheirKnobFromSparseToDense) {
   const auto method = make_method(GetParam());
-  for (const Param& param : method->params()) {
+  for (const Param& param : method->all_params()) {
     const Knob* const knob = param.knob();
     if (!knob) continue;
     EXPECT_GE(knob->typical.size(), 2u) << param.name();
@@ -221,7 +221,7 @@ TEST_P(Methods, NameTypicalValuesOfTheirKnobFromSparseToDense) {
 
 TEST_P(Methods, DescribeTheirParameters) {
   const auto method = make_method(GetParam());
-  for (Param& param : method->params()) {
+  for (Param& param : method->all_params()) {
     EXPECT_FALSE(param.help().empty()) << param.name();
     EXPECT_TRUE(!param.knob() || param.knob()->value != 0) << param.name() << ": no default";
     const std::string text = param.text();

@@ -222,7 +222,7 @@ class CalibrationFiles : public testing::Test {
     method_ = make_method("block_topk", values);
     return read_calibrated_knob(*method_, "block_topk", id, print, {heads, 1, 100, 100, 32}, repeat);
   }
-  std::vector<double> values() { return method_->params()[0].knob()->of_head; }
+  std::vector<double> values() { return method_->all_params()[0].knob()->of_head; }
 
   std::string path_;
   CalibrationFile file_;

@@ -63,7 +63,7 @@ TEST(Delta, TakesBlockWindowAndKnobFromItsBase) {
   const auto oracle = make_method("delta", {{"base", "oracle_topk"}, {"base_params", "block=128x64"}, {"knob", "0.3"}});
   EXPECT_EQ(oracle->block(), (BlockSize{128, 64}));
   EXPECT_EQ(oracle->role(), Role::oracle);
-  for (const Param& param : oracle->params()) EXPECT_TRUE(!param.knob() || param.high() == 1.0) << param.name();
+  for (const Param& param : oracle->all_params()) EXPECT_TRUE(!param.knob() || param.high() == 1.0) << param.name();
   const ProblemTensors p = make_problem({2, 1, 1300, 1300, 32});
   const auto plain = make_method("oracle_topk", {{"block", "128x64"}, {"budget", "0.3"}});
   BlockMask mask(grid_of(*oracle, p.view()), 2), expected(grid_of(*plain, p.view()), 2);

@@ -182,7 +182,7 @@ class CudaRunner : public Runner {
   }
 
   bool has_head_values() const {
-    const Params params = in_.method.params();
+    const Params params = in_.method.all_params();
     return std::ranges::any_of(params, [](const Param& p) { return p.knob() && !p.knob()->of_head.empty(); });
   }
   static std::vector<std::uint16_t> bits_of(const cuda::DeviceBuffer& output) {
