@@ -3,9 +3,11 @@
 
 #include <any>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/block_mask.h"
 #include "core/params.h"
@@ -45,6 +47,13 @@ class Method {
   /// params(), and `attend` where users may choose: what configs, results and lists go by.
   Params all_params();
   Arithmetic arithmetic() const { return arithmetic_; }
+  /// Names of the parameters that heads may have each for itself, from a calibration whose heads chose.
+  virtual std::vector<std::string> head_params() const { return {}; }
+  /// Values of the head_params() for each query head; of none: the method's own for all. Throws ParamError.
+  virtual void set_head_settings(const std::vector<ParamValues>& /*of_head*/) {}
+  /// What selection multiplies, over the time of dense attention where 8-bit products take half as long as 16-bit ones:
+  /// by this and the density a calibration's heads choose. NaN where nothing is said.
+  virtual double selection_share(int /*head_dim*/) const { return std::numeric_limits<double>::quiet_NaN(); }
   /// The tile of the mask; may depend on parameters and on prepare().
   virtual BlockSize block() const = 0;
   /// A token-exact window inside the tiles, for methods that need one.

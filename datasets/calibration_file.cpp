@@ -43,6 +43,7 @@ void write_calibration(const std::string& path, const CalibrationFile& file) {
     json["value"] = file.value;
   else
     json["values"] = file.values;
+  if (!file.head_settings.empty()) json["head_settings"] = file.head_settings;
   json["problems"] = nlohmann::json(file.problems);
   const std::string text = json_text(json, 1) + "\n";
   write_file_atomically(path, text.data(), text.size());
@@ -70,6 +71,8 @@ CalibrationFile read_calibration(const std::string& path) {
       file.value = json.at("value");
     else
       file.values = json.at("values").get<std::map<std::string, std::vector<double>>>();
+    if (json.contains("head_settings"))
+      file.head_settings = json.at("head_settings").get<std::map<std::string, std::vector<ParamValues>>>();
     file.problems = json.at("problems").get<std::vector<CalibratedProblem>>();
     return file;
   } catch (const nlohmann::json::exception& error) {

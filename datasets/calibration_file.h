@@ -29,6 +29,8 @@ struct CalibrationFile {
   bool global = false;                                ///< one value for everything
   double value = 0;                                   ///< where global
   std::map<std::string, std::vector<double>> values;  ///< by problem id, [q_heads]; where not global
+  /// By problem id, [q_heads], where heads chose settings of their own: Method::head_params() of each.
+  std::map<std::string, std::vector<ParamValues>> head_settings;
   std::vector<CalibratedProblem> problems;
 };
 

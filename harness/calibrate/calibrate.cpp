@@ -193,8 +193,10 @@ class Calibration {
 
   ExitCode finish() {
     progress_.end();
-    if (!records_.empty()) std::fputs(calibration_text(records_).c_str(), stdout);
-    for (const std::string& sentence : left_out_) fmt::print(stderr, "{}\n", sentence);
+    std::vector<CalibrationRecord> all = records_;
+    all.insert(all.end(), written_.chosen.begin(), written_.chosen.end());
+    if (!all.empty()) std::fputs(calibration_text(all).c_str(), stdout);
+    for (const std::string& sentence : written_.left_out) fmt::print(stderr, "{}\n", sentence);
     if (interrupted) {
       fmt::print(stderr, "interrupted; what is finished is in {}\n", folder_);
       return kInterrupted;
@@ -215,12 +217,12 @@ class Calibration {
     for (const GroupOutcome& outcome : outcomes)
       for (CalibrationRecord& r : calibration_records(setting, group, outcome, *plan.config))
         records_.push_back(std::move(r));
-    left_out_ = write_calibration_folder(folder_, configs_, settings_, records_,
-                                         {{"run", configs_.front().sweep.run},
-                                          {"created_utc", utc_now()},
-                                          {"argv", options_.command_line},
-                                          {"config_yaml", configs_.front().sweep.text},
-                                          {"provenance", provenance_json()}});
+    written_ = write_calibration_folder(folder_, configs_, settings_, records_,
+                                        {{"run", configs_.front().sweep.run},
+                                         {"created_utc", utc_now()},
+                                         {"argv", options_.command_line},
+                                         {"config_yaml", configs_.front().sweep.text},
+                                         {"provenance", provenance_json()}});
     progress_.finished(fmt::format("{} | {}", label(setting, plan), summary(outcomes)));
   }
 
@@ -230,7 +232,7 @@ class Calibration {
   std::string folder_;
   CalibrationProgress progress_;
   std::vector<CalibrationRecord> records_;
-  std::vector<std::string> left_out_;
+  WrittenCalibration written_;
 };
 
 void make_folder(const std::string& folder, bool force) {

@@ -76,6 +76,7 @@ std::vector<CalibrateConfig> read_calibrate_configs(const std::string& path,
   const std::vector<std::string> searches = map.choices("search", config.search.kind, {"bisection", "paper"});
   config.fit = map.choice("fit", config.fit, {"first_half", "even_blocks", "all"});
   config.search = read_search(map);
+  config.heads_choose = map.choice("heads_choose", "false", {"false", "true"}) == "true";
   YamlMap held_out = map.map("held_out");
   if (held_out.has("datasets")) config.held_out = read_datasets(document, held_out);
   held_out.done();

@@ -15,6 +15,7 @@ struct CalibrateConfig {
   std::string scope = "head";      ///< a value for each head; layer: for each problem; global: one for all
   std::string fit = "first_half";  ///< rows that values are fitted to; or even_blocks, or all
   SearchSettings search;
+  bool heads_choose = false;            ///< among settings of a method that differ in its head_params() alone
   std::vector<DatasetConfig> held_out;  ///< scored, not fitted to
 };
 

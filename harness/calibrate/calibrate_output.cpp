@@ -11,6 +11,7 @@
 
 #include "core/atomic_file.h"
 #include "datasets/calibration_file.h"
+#include "harness/calibrate/head_choice.h"
 #include "harness/plan/calibrated_knob.h"
 #include "results/result_files.h"
 
@@ -104,11 +105,8 @@ std::string run_yaml(const CalibrateConfig& config, const YAML::Node& methods) {
 Rows rows_of(const CalibrateConfig& config, const MethodSetting& setting, const Target& target,
              std::vector<CalibrationRecord>& records) {
   Rows rows;
-  const std::string settings = param_text(setting.values);
   for (CalibrationRecord& r : records)
-    if (r.method == setting.method && r.settings == settings && r.metric == target.metric && r.target == target.limit &&
-        r.scope == config.scope && r.search == config.search.kind && r.status != "unsupported" && r.status != "error")
-      rows.push_back(&r);
+    if (belongs(r, config, setting, target)) rows.push_back(&r);
   return rows;
 }
 
@@ -133,14 +131,24 @@ std::optional<YAML::Node> write_setting(const std::string& folder, const MethodS
   return grid;
 }
 
+/// Writes the file of what heads chose, and returns what run.yaml says of it.
+YAML::Node write_choice(const std::string& folder, HeadChoice& choice, std::set<std::string>& taken_names) {
+  YAML::Node grid(YAML::NodeType::Map);
+  for (const auto& [name, value] : choice.common.values) grid[name] = value;
+  const std::string name = file_name(choice.records.front(), taken_names);
+  for (CalibrationRecord& r : choice.records) r.file = name;
+  write_calibration(folder + "/" + name, choice.file);
+  grid[knob_file_param(choice.common.method, choice.common.values)] = name;
+  return grid;
+}
+
 }  // namespace
 
-std::vector<std::string> write_calibration_folder(const std::string& folder,
-                                                  const std::vector<CalibrateConfig>& configs,
-                                                  const std::vector<MethodSetting>& settings,
-                                                  std::vector<CalibrationRecord>& records,
-                                                  const std::map<std::string, std::string>& attributes) {
-  std::vector<std::string> left_out;
+WrittenCalibration write_calibration_folder(const std::string& folder, const std::vector<CalibrateConfig>& configs,
+                                            const std::vector<MethodSetting>& settings,
+                                            std::vector<CalibrationRecord>& records,
+                                            const std::map<std::string, std::string>& attributes) {
+  WrittenCalibration written;
   std::set<std::string> names, fixed;
   YAML::Node methods;
   const auto add = [&](const CalibrateConfig& config, const MethodSetting& setting, const Target& target) {
@@ -150,7 +158,7 @@ std::vector<std::string> write_calibration_folder(const std::string& folder,
     if (const auto grid = write_setting(folder, setting, rows, names))
       methods[setting.method].push_back(*grid);
     else
-      left_out.push_back(fmt::format(
+      written.left_out.push_back(fmt::format(
           "{} at {}: its {} is one value for all heads and problems of a run, and these need several; the values are "
           "in calibration.h5, no file is written for them, and run.yaml leaves them out",
           setting.text(), target.text(), rows.front()->knob));
@@ -158,11 +166,21 @@ std::vector<std::string> write_calibration_folder(const std::string& folder,
   for (const CalibrateConfig& config : configs)
     for (const MethodSetting& setting : settings)
       for (const Target& target : config.targets) add(config, setting, target);
-  write_calibration_table(folder + "/calibration.h5", attributes, records);
-  if (methods.size() == 0) return left_out;
+  for (const CalibrateConfig& config : configs)
+    for (const Target& target : config.targets) {
+      if (!config.heads_choose) continue;
+      for (HeadChoice& choice : choose_by_head(config, settings, target, records)) {
+        methods[choice.common.method].push_back(write_choice(folder, choice, names));
+        std::ranges::move(choice.records, std::back_inserter(written.chosen));
+      }
+    }
+  std::vector<CalibrationRecord> all = records;
+  all.insert(all.end(), written.chosen.begin(), written.chosen.end());
+  write_calibration_table(folder + "/calibration.h5", attributes, all);
+  if (methods.size() == 0) return written;
   const std::string text = run_yaml(configs.front(), methods);
   write_file_atomically(folder + "/run.yaml", text.data(), text.size());
-  return left_out;
+  return written;
 }
 
 }  // namespace salebench

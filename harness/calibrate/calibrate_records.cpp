@@ -51,6 +51,13 @@ CalibrationRecord whole_record(CalibrationRecord r, const GroupOutcome& outcome,
 
 }  // namespace
 
+bool belongs(const CalibrationRecord& r, const CalibrateConfig& config, const MethodSetting& setting,
+             const Target& target) {
+  return r.method == setting.method && r.settings == param_text(setting.values) && r.metric == target.metric &&
+         r.target == target.limit && r.scope == config.scope && r.search == config.search.kind &&
+         r.status != "unsupported" && r.status != "error";
+}
+
 std::vector<CalibrationRecord> calibration_records(const MethodSetting& setting, const CalibrationGroup& group,
                                                    const GroupOutcome& outcome, const CalibrateConfig& config) {
   const CalibrationRecord shared = shared_record(setting, outcome, config);

@@ -13,6 +13,10 @@ namespace salebench {
 std::vector<CalibrationRecord> calibration_records(const MethodSetting& setting, const CalibrationGroup& group,
                                                    const GroupOutcome& outcome, const CalibrateConfig& config);
 
+/// Whether a row is of a setting at a target in one calibration, and has values.
+bool belongs(const CalibrationRecord& record, const CalibrateConfig& config, const MethodSetting& setting,
+             const Target& target);
+
 /// A line for each setting, target and problem; those that compare, of one problem and target, stand together.
 std::string calibration_text(const std::vector<CalibrationRecord>& records);
 

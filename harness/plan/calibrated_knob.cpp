@@ -32,6 +32,24 @@ std::vector<double> values_for(const CalibrationFile& file, const std::string& p
   return found->second;
 }
 
+/// Hands the method the settings that its heads chose, if they did.
+void set_head_settings(Method& method, const CalibrationFile& file, const std::string& path,
+                       const std::string& problem_id, std::size_t captured_heads, int q_heads) {
+  const auto found = file.head_settings.find(problem_id);
+  if (found == file.head_settings.end()) return method.set_head_settings({});
+  const std::vector<ParamValues>& settings = found->second;
+  if (settings.size() != captured_heads)
+    throw DataError(
+        fmt::format("{} has {} thresholds and {} scans for '{}'", path, captured_heads, settings.size(), problem_id));
+  std::vector<ParamValues> of_head;
+  for (int head = 0; head < q_heads; ++head) of_head.push_back(settings[std::size_t(head) % settings.size()]);
+  try {
+    method.set_head_settings(of_head);
+  } catch (const ParamError& error) {
+    throw DataError(fmt::format("{}: head_settings of '{}': {}", path, problem_id, error.what()));
+  }
+}
+
 /// Parameters that the calibration had otherwise, as "bits=8, block=64x64".
 std::string other_settings(const CalibrationFile& file, const Params& params, const std::string& own_param) {
   std::string text;
@@ -81,6 +99,7 @@ std::string read_calibrated_knob(Method& method, const std::string& name, const 
   for (const double value : values)
     if (!(value >= param->low() && value <= param->high()))
       throw DataError(fmt::format("{}: {} is outside {}", knob.file, value, param->allowed()));
+  set_head_settings(method, file, knob.file, problem_id, values.size(), shape.q_heads);
   knob.of_head.clear();
   for (int head = 0; head < shape.q_heads; ++head) knob.of_head.push_back(values[std::size_t(head) % values.size()]);
   std::string remark;

@@ -24,42 +24,48 @@ namespace salebench {
 class SalePooled : public Method {
   Knob threshold_{.value = 1e-4, .typical = {1e-3, 1e-4, 1e-5}, .larger = Knob::Trend::keeps_less};
   BlockSize block_{128, 32};
-  enum class Score { max, mass } score_ = Score::mass;
-  int row_pool_ = 4, key_pool_ = 2, row_stride_ = 1;
-  int channel_parts_ = 1;                 // of head_dim, one of these is scanned
-  std::optional<cpu::RowFormat> format_;  // none: exact
+  enum class Score { max, mass };
+  struct Scan {
+    Score score = Score::mass;
+    int row_pool = 4, key_pool = 2, row_stride = 1;
+    int channel_parts = 1;                 // of head_dim, one of these is scanned
+    std::optional<cpu::RowFormat> format;  // none: exact
+  };
+  Scan scan_;
+  std::vector<Scan> scan_of_head_;  // [q_heads]; empty: scan_ for all
   int local_blocks_ = 4;
   enum class Scaling { none, inverse_length } threshold_scaling_ = Scaling::none;
 
  public:
   Params params() override {
-    return {{"threshold", "relative score that keeps a tile; at 0 the head is dense", 0.0, 1.0, &threshold_},
-            calibration_file("thresholds", &threshold_),
-            {"block", "tile: query rows x keys", block_choices(), &block_},
-            {"score",
-             "largest relative score, or summed over keys and averaged over rows",
-             {{"max", Score::max}, {"mass", Score::mass}},
-             &score_},
-            {"row_pool",
-             "adjacent query rows that become their mean",
-             {{"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}},
-             &row_pool_},
-            {"key_pool", "adjacent keys that become their mean", {{"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}}, &key_pool_},
-            {"row_stride", "scan every n-th pooled row", {{"1", 1}, {"2", 2}, {"4", 4}}, &row_stride_},
-            {"channels",
-             "rotated channels that are scanned, of head_dim",
-             {{"all", 1}, {"1/2", 2}, {"1/4", 4}, {"1/8", 8}},
-             &channel_parts_},
-            {"precision",
-             "of the scanned operands, one scale a row",
-             {{"exact", std::nullopt}, {"8", cpu::RowFormat::int8}, {"fp8", cpu::RowFormat::fp8}},
-             &format_},
-            {"local_blocks", "least number of latest 32-key blocks always kept; for 128 rows 2 more", 1, 4096,
-             &local_blocks_},
-            {"threshold_scaling",
-             "inverse_length: threshold * 8192 / kv_len",
-             {{"none", Scaling::none}, {"inverse_length", Scaling::inverse_length}},
-             &threshold_scaling_}};
+    return {
+        {"threshold", "relative score that keeps a tile; at 0 the head is dense", 0.0, 1.0, &threshold_},
+        calibration_file("scans", &threshold_),
+        {"block", "tile: query rows x keys", block_choices(), &block_},
+        {"score",
+         "largest relative score, or summed over keys and averaged over rows",
+         {{"max", Score::max}, {"mass", Score::mass}},
+         &scan_.score},
+        {"row_pool",
+         "adjacent query rows that become their mean",
+         {{"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}},
+         &scan_.row_pool},
+        {"key_pool", "adjacent keys that become their mean", {{"1", 1}, {"2", 2}, {"4", 4}, {"8", 8}}, &scan_.key_pool},
+        {"row_stride", "scan every n-th pooled row", {{"1", 1}, {"2", 2}, {"4", 4}}, &scan_.row_stride},
+        {"channels",
+         "rotated channels that are scanned, of head_dim",
+         {{"all", 1}, {"1/2", 2}, {"1/4", 4}, {"1/8", 8}},
+         &scan_.channel_parts},
+        {"precision",
+         "of the scanned operands, one scale a row",
+         {{"exact", std::nullopt}, {"8", cpu::RowFormat::int8}, {"fp8", cpu::RowFormat::fp8}},
+         &scan_.format},
+        {"local_blocks", "least number of latest 32-key blocks always kept; for 128 rows 2 more", 1, 4096,
+         &local_blocks_},
+        {"threshold_scaling",
+         "inverse_length: threshold * 8192 / kv_len",
+         {{"none", Scaling::none}, {"inverse_length", Scaling::inverse_length}},
+         &threshold_scaling_}};
   }
   BlockSize block() const override { return block_; }
   bool honours_sliding_window() const override { return true; }
@@ -71,10 +77,29 @@ class SalePooled : public Method {
         "not a published method; a float scan on every precision, so that only the reduction shows in the CPU time"};
   }
 
+  std::vector<std::string> head_params() const override {
+    return {"score", "row_pool", "key_pool", "row_stride", "channels", "precision"};
+  }
+  void set_head_settings(const std::vector<ParamValues>& of_head) override {
+    scan_of_head_.clear();
+    for (const ParamValues& values : of_head) {
+      SalePooled scratch;
+      Params all = scratch.params();
+      set_params(all, values);
+      scan_of_head_.push_back(scratch.scan_);
+    }
+  }
+  /// Q K^T is half of dense attention.
+  double selection_share(int /*head_dim*/) const override {
+    const int parts = scan_.row_pool * scan_.key_pool * scan_.row_stride * scan_.channel_parts;
+    return (scan_.format ? 0.25 : 0.5) / parts;
+  }
+
   bool causal_only() const override { return true; }
   std::string remark(const Shape& shape) const override {
     return sale::short_input(shape)                              ? "dense: at most 1024 tokens"
            : threshold_.of_head.empty() && threshold_.value <= 0 ? "dense: threshold 0"
+           : !scan_of_head_.empty()                              ? "heads have scans of their own"
                                                                  : "";
   }
 
@@ -91,11 +116,13 @@ class SalePooled : public Method {
       const std::vector<cpu::ScanRange> middle = sale::keep_sink_and_local(mask, head, local_blocks_);
       std::vector<float> lse;
       for (int i = 0; i < p.shape.q_len; ++i) lse.push_back(float(sale::kept_lse(p, mask, head, i)));
-      const std::vector<float> row_lse = sale::reduce_rows(lse, reduction(p.shape));
-      const sale::ReducedHead reduced = sale::reduce(p, head, reduction(p.shape));
+      const Scan& scan = scan_of(head);
+      const std::vector<float> row_lse = sale::reduce_rows(lse, reduction(scan, p.shape));
+      const sale::ReducedHead reduced = sale::reduce(p, head, reduction(scan, p.shape));
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
         for (int kb = middle[qb].begin; kb < middle[qb].end; ++kb)
-          if (tile_score(reduced, row_lse, p.scale, qb, kb) >= log_threshold(p.shape, head)) mask.keep(head, qb, kb);
+          if (tile_score(scan, reduced, row_lse, p.scale, qb, kb) >= log_threshold(p.shape, head))
+            mask.keep(head, qb, kb);
     }
   }
 
@@ -117,14 +144,15 @@ class SalePooled : public Method {
         keep_causal(mask, head);
         continue;
       }
-      const std::vector<float> row_lse =
-          sale::reduce_rows({&lse[std::size_t(head) * p.shape.q_len], std::size_t(p.shape.q_len)}, reduction(p.shape));
-      const sale::ReducedHead reduced = sale::reduce(p, head, reduction(p.shape));
+      const Scan& scan = scan_of(head);
+      const std::span<const float> of_head(&lse[std::size_t(head) * p.shape.q_len], std::size_t(p.shape.q_len));
+      const std::vector<float> row_lse = sale::reduce_rows(of_head, reduction(scan, p.shape));
+      const sale::ReducedHead reduced = sale::reduce(p, head, reduction(scan, p.shape));
       const std::vector<float> score = cpu::reduced_tile_scores(
-          {reduced.dim, reduced.rows, rows_per_block(), reduced.keys, tile_keys(), reduced.q, reduced.k, row_lse,
-           p.scale},
-          score_ == Score::max ? cpu::TileScore::max : cpu::TileScore::mass, mask.grid, middle);
-      const double least = log_threshold(p.shape, head) - log_keys_of_key();
+          {reduced.dim, reduced.rows, rows_per_block(scan), reduced.keys, tile_keys(scan), reduced.q, reduced.k,
+           row_lse, p.scale},
+          scan.score == Score::max ? cpu::TileScore::max : cpu::TileScore::mass, mask.grid, middle);
+      const double least = log_threshold(p.shape, head) - log_keys_of_key(scan);
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
         for (int kb = middle[qb].begin; kb < middle[qb].end; ++kb)
           if (score[std::size_t(qb) * mask.grid.k_blocks() + kb] >= least) mask.keep(head, qb, kb);
@@ -137,27 +165,32 @@ class SalePooled : public Method {
   };
 
   /// ln of a tile's relative score.
-  double tile_score(const sale::ReducedHead& x, const std::vector<float>& row_lse, float scale, int qb, int kb) const {
+  double tile_score(const Scan& scan, const sale::ReducedHead& x, const std::vector<float>& row_lse, float scale,
+                    int qb, int kb) const {
     double largest = -std::numeric_limits<double>::infinity(), sum = 0;
-    const int begin = qb * rows_per_block(), end = std::min(x.rows, begin + rows_per_block());
+    const int begin = qb * rows_per_block(scan), end = std::min(x.rows, begin + rows_per_block(scan));
     for (int i = begin; i < end; ++i)
-      for (int j = kb * tile_keys(); j < (kb + 1) * tile_keys(); ++j) {
+      for (int j = kb * tile_keys(scan); j < (kb + 1) * tile_keys(scan); ++j) {
         const double product = dot(&x.q[std::size_t(i) * x.dim], &x.k[std::size_t(j) * x.dim], x.dim);
         const double relative = scale * product - row_lse[i];
         largest = std::max(largest, relative);
         sum += std::exp(relative);
       }
-    return score_ == Score::max ? largest : std::log(sum / (end - begin)) + log_keys_of_key();
+    return scan.score == Score::max ? largest : std::log(sum / (end - begin)) + log_keys_of_key(scan);
   }
+
+  const Scan& scan_of(int head) const { return scan_of_head_.empty() ? scan_ : scan_of_head_[std::size_t(head)]; }
 
   /// What a pooled key counts for in the mass: as many keys as it stands for.
-  double log_keys_of_key() const { return score_ == Score::mass ? std::log(double(key_pool_)) : 0.0; }
-
-  sale::Reduction reduction(const Shape& shape) const {
-    return {row_pool_, row_stride_, key_pool_, std::max(1, shape.head_dim / channel_parts_), format_};
+  static double log_keys_of_key(const Scan& scan) {
+    return scan.score == Score::mass ? std::log(double(scan.key_pool)) : 0.0;
   }
-  int rows_per_block() const { return block().q / row_pool_ / row_stride_; }
-  int tile_keys() const { return block().k / key_pool_; }
+  static sale::Reduction reduction(const Scan& scan, const Shape& shape) {
+    return {scan.row_pool, scan.row_stride, scan.key_pool, std::max(1, shape.head_dim / scan.channel_parts),
+            scan.format};
+  }
+  int rows_per_block(const Scan& scan) const { return block().q / scan.row_pool / scan.row_stride; }
+  int tile_keys(const Scan& scan) const { return block().k / scan.key_pool; }
 
   double log_threshold(const Shape& shape, int head) const {
     return sale::log_threshold(threshold_[head], threshold_scaling_ == Scaling::inverse_length, shape.kv_len);

@@ -52,6 +52,38 @@ TEST(SalePooled, FastSelectionIsThePlainOne) {
   cpu::set_simd("");
 }
 
+TEST(SalePooled, EachHeadScansAsItAloneWould) {
+  const ProblemTensors p = make_problem({4, 2, 1300, 1400, 64});
+  const std::vector<ParamValues> scans = {{{"row_pool", "1"}, {"key_pool", "1"}, {"score", "max"}},
+                                          {{"row_pool", "8"}, {"key_pool", "4"}},
+                                          {{"row_stride", "2"}, {"precision", "fp8"}},
+                                          {{"channels", "1/2"}, {"precision", "8"}}};
+  const auto mixed = make_method("sale_pooled", {{"threshold", "0.003"}});
+  for (const ParamValues& scan : scans)
+    for (const auto& [name, value] : scan)
+      EXPECT_TRUE(std::ranges::count(mixed->head_params(), name)) << name << " can't be chosen by a head";
+  mixed->set_head_settings(scans);
+  for (const bool fast : {false, true}) {
+    BlockMask mask(grid_of(*mixed, p.view()), 4);
+    fast ? mixed->select_fast(p.view(), mask.view()) : mixed->select(p.view(), mask.view());
+    const std::size_t words = mask.bits().size() / 4;
+    for (std::size_t head = 0; head < 4; ++head) {
+      const BlockMask alone = select("sale_pooled", p, with(scans[head], {{"threshold", "0.003"}}), fast);
+      EXPECT_TRUE(
+          std::ranges::equal(mask.bits().subspan(head * words, words), alone.bits().subspan(head * words, words)))
+          << "head " << head << (fast ? ", fast" : "");
+    }
+  }
+  EXPECT_THROW(mixed->set_head_settings({{{"threshold", "0.1"}, {"rows", "2"}}}), ParamError);
+}
+
+TEST(SalePooled, SharesOfScans) {
+  const auto share = [](const ParamValues& values) { return make_method("sale_pooled", values)->selection_share(64); };
+  EXPECT_EQ(share({{"row_pool", "1"}, {"key_pool", "1"}}), 0.5);  // Q K^T is half of dense attention
+  EXPECT_EQ(share({{"row_pool", "4"}, {"key_pool", "2"}, {"precision", "8"}}), 0.25 / 8);
+  EXPECT_EQ(share({{"row_pool", "1"}, {"key_pool", "1"}, {"row_stride", "2"}, {"channels", "1/4"}}), 0.5 / 8);
+}
+
 TEST(SalePooled, SkippedTilesHaveLessMassThanTheThreshold) {
   // With nothing reduced the relative mass is at least the true one, since the row's full sum is larger.
   const ProblemTensors p = make_problem({2, 1, 1400, 1400, 64});
