@@ -34,10 +34,11 @@ struct CellSettings : MethodOnData {
 /// How a cell ended.
 struct CellOutcome {
   std::string status;
-  std::string reason;       ///< why the status is not ok, or remarks
-  std::string selected_on;  ///< backend on which the mask was selected; "" for none
-  int signal = 0;           ///< that ended the worker; 0 for none
-  std::string repro;        ///< command that runs the cell again
+  std::string reason;         ///< why the status is not ok, or remarks
+  std::string selected_on;    ///< backend on which the mask was selected; "" for none
+  std::string attend_kernel;  ///< of backend cuda
+  int signal = 0;             ///< that ended the worker; 0 for none
+  std::string repro;          ///< command that runs the cell again
 };
 
 /// Times in seconds, with what they rest on. NaN where there are none.

@@ -103,14 +103,12 @@ def calibration_labels(rows: pd.DataFrame) -> pd.Series:
 
 
 def scan_share(rows: pd.DataFrame) -> pd.Series:
-    """Of the products of all queries and keys, the share that a scan of `sale` or `sale_pooled` multiplies. NaN where each
-    head has a scan of its own."""
+    """Of all products of queries and keys, what a scan of `sale` or `sale_pooled` multiplies; NaN if heads differ."""
     def share(text: str) -> float:
         values = json.loads(text)
         channels = Fraction(values["channels"]) if values.get("channels", "all") != "all" else 1
         return float(channels) / math.prod(int(values.get(name, 1)) for name in ("row_pool", "key_pool", "row_stride"))
-    own = rows.settings.str.endswith("heads choose") | rows.reason.str.contains("scans of their own")
-    return rows.params.map(share).mask(own)
+    return rows.params.map(share).mask(rows.settings.str.endswith("heads choose") | rows.reason.str.contains("scans of"))
 
 
 def masks(run: Run, cell_id: str) -> np.ndarray:

@@ -218,6 +218,7 @@ void measure_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& c
   record_times(samples, plan.quick, plan.sweep.seed, result);
   result.cell.reason = joined(remark, runner->remark());
   result.cell.selected_on = runner->selected_on();
+  result.cell.attend_kernel = runner->attend_kernel();
   result.cell.baseline_kernel = runner->baseline_kernel();
   result.cell.truth_rows = runner->scored_rows();
   runner->note(result.cell);

@@ -42,6 +42,8 @@ class Runner {
   virtual bool has_index() const { return false; }
   /// The backend on which the mask is selected; "" where the method selects nothing.
   virtual std::string selected_on() const = 0;
+  /// The kernel that attends, where the backend has several.
+  virtual std::string attend_kernel() const { return {}; }
   /// What the reader of the result must know of how this backend does it; mostly empty.
   virtual std::string remark() const { return {}; }
 

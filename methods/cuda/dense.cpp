@@ -12,7 +12,7 @@ namespace {
 class DenseOnDevice : public cuda::DeviceMethod {
  public:
   DenseOnDevice(const cuda::DenseSide& side, const cuda::DeviceInputs& in)
-      : in_(in), plan_(plan_of(side.kernel, in)), workspace_(plan_->workspace_bytes()) {
+      : in_(in), kernel_(side.kernel), plan_(plan_of(side.kernel, in)), workspace_(plan_->workspace_bytes()) {
     plan_->prepare(workspace_.data(), nullptr);
   }
   static std::string why_not(const cuda::DenseSide& side) {
@@ -29,6 +29,11 @@ class DenseOnDevice : public cuda::DeviceMethod {
   bool has_index() const override { return false; }
   void index(cuda::Stream) override {}
   void attend(cuda::Stream stream) override { plan_->run(workspace_.data(), stream); }
+  std::string attend_kernel() const override {
+    const std::string version = cuda::dense_kernel(kernel_).version();
+    return kernel_ == "ours" ? to_string(cuda::fastest_kernel(cuda::dense_grid(in_.problem)))
+                             : kernel_ + (version.empty() ? "" : " ") + version;
+  }
 
  private:
   static std::unique_ptr<cuda::DensePlan> plan_of(const std::string& name, const cuda::DeviceInputs& in) {
@@ -39,6 +44,7 @@ class DenseOnDevice : public cuda::DeviceMethod {
   }
 
   cuda::DeviceInputs in_;
+  std::string kernel_;
   std::unique_ptr<cuda::DensePlan> plan_;
   cuda::DeviceBuffer workspace_;
 };

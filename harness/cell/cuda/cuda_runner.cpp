@@ -50,6 +50,7 @@ class CudaRunner : public Runner {
   bool has_selection() const override { return bound_->has_selection(); }
   bool has_index() const override { return bound_->has_index(); }
   std::string selected_on() const override { return bound_->selected_on(); }
+  std::string attend_kernel() const override { return bound_->attend_kernel(); }
   std::string remark() const override {
     std::string text = bound_->remark();
     const auto add = [&](const std::string& more) { text += (text.empty() ? "" : "; ") + more; };

@@ -1,5 +1,7 @@
 #include "kernels/cuda/attention/attention.h"
 
+#include <cstdlib>
+
 #include "kernels/cuda/attention/attention_kernel.cuh"
 #include "kernels/cuda/attention/block_index.cuh"
 #include "kernels/cuda/attention/hopper.h"
@@ -45,7 +47,16 @@ const char* why_not(AttentionKernel kernel, const BlockGrid& grid) {
 }
 
 AttentionKernel fastest_kernel(const BlockGrid& grid) {
+  if (const char* const name = std::getenv("SALEBENCH_ATTENTION")) {
+    if (name == to_string(AttentionKernel::portable)) return AttentionKernel::portable;
+    if (name != to_string(AttentionKernel::hopper))
+      throw std::invalid_argument(std::string("SALEBENCH_ATTENTION is '") + name + "'; there are hopper and portable");
+  }
   return why_not(AttentionKernel::hopper, grid) ? AttentionKernel::portable : AttentionKernel::hopper;
+}
+
+std::string to_string(AttentionKernel kernel) {
+  return kernel == AttentionKernel::hopper ? "hopper" : "portable";
 }
 
 BlockGrid dense_grid(const DeviceProblem& p) {

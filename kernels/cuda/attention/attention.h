@@ -2,6 +2,8 @@
 // causal or not, windows, GQA, head_dim 64 and 128.
 #pragma once
 
+#include <string>
+
 #include "kernels/cuda/attention/block_index.h"
 #include "kernels/cuda/device/device_problem.h"
 
@@ -14,8 +16,12 @@ enum class AttentionKernel { hopper, portable };
 /// Why a kernel can't do this on the current device in this build, null if it can: what each declares of itself.
 const char* why_not(AttentionKernel kernel, const BlockGrid& grid);
 
-/// The fastest kernel that can do it.
+/// The fastest kernel that can do it; or the one that the environment variable SALEBENCH_ATTENTION names, where it can.
+/// Throws std::invalid_argument for a name that no kernel has.
 AttentionKernel fastest_kernel(const BlockGrid& grid);
+
+/// "hopper" or "portable", as results name it.
+std::string to_string(AttentionKernel kernel);
 
 /// The tiles that dense attention walks along.
 BlockGrid dense_grid(const DeviceProblem& problem);

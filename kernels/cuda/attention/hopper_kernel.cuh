@@ -129,7 +129,7 @@ class HopperConsumer {
 
   /// Each turn issues the scores of a tile and the product with V of the tile before, whichever item that is of. Turns
   /// with nothing special to do have a loop of their own, without branches: registers then stay where the products have
-  /// them.
+  /// them. In the very first turn the weights are 0 and V is whatever the slot held; what O comes to is thrown away.
   __device__ void run() {
     Registers r;
     int left = 0;
@@ -165,6 +165,7 @@ class HopperConsumer {
     wait_full();
     const int values = take_slot();
     multiply_values(r.o, r.p, matrix_descriptor(shared_address(shared_.slots[values]), kUnit, kDown));
+    // Asked here, where the next keys are there already: a branch between scores and weights would part them.
     const bool next_is_whole = (kPlain || agreed(item_.tiles > 0)) && next_tile_is_whole();
     const HopperSoftmax finished = r.softmax;
     if (!kPlain && first) r.softmax = {};
@@ -221,8 +222,7 @@ class HopperConsumer {
     place_.advance();
     return slot;
   }
-  /// Whether each row sees all keys of the next tile. Waits for it here, in the middle of the softmax, where it is
-  /// there anyway: the branch keeps ptxas from moving the weights behind the wait for the product with V.
+  /// Whether each row sees all keys of the next tile, once that is there.
   __device__ bool next_tile_is_whole() {
     wait_full();
     return !shared_.tiles[place_.slot].cut;

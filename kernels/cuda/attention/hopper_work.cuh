@@ -1,5 +1,6 @@
-// Who does what in Hopper's attention kernel: what all of it is given, what a CTA keeps in shared memory, and the
-// producer, which takes items of work one by one and loads the tiles of K and V that they list.
+// Who does what in Hopper's attention kernel: what all of it is given, what a CTA keeps in shared memory, the
+// scheduler, which takes items of work one by one and loads their queries ahead, and the producer, which loads the
+// tiles of K and V that they list. Each of the two is one thread.
 #pragma once
 
 #include "kernels/cuda/attention/block_index.cuh"

@@ -36,6 +36,8 @@ class DeviceMethod {
   /// The mask to lists of key chunks.
   virtual void index(Stream stream) = 0;
   virtual void attend(Stream stream) = 0;
+  /// The kernel that attends.
+  virtual std::string attend_kernel() const = 0;
   /// Where the mask is selected: "cuda", "cpu", or "" where the method selects nothing.
   virtual std::string selected_on() const { return "cuda"; }
   /// What the reader of the result must know of how this device does it; mostly empty.

@@ -1,5 +1,5 @@
-// PTX wrappers for roles within a CTA on Hopper: barriers in shared memory that count arrivals and bytes, barriers
-// between warpgroups, and the split of the registers. Source: PTX ISA, "Asynchronous barriers".
+// PTX wrappers for roles within a CTA on Hopper: barriers in shared memory that count arrivals and bytes, and the
+// split of the registers. Source: PTX ISA, "Asynchronous barriers".
 #pragma once
 
 #include <cstdint>
@@ -51,14 +51,6 @@ struct Barrier {
 /// After init(): makes the barriers known to bulk copies.
 __device__ inline void publish_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-}
-
-/// The barriers between two warpgroups; 0 is __syncthreads().
-__device__ inline void sync_groups(int id) {
-  asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(2 * kGroupThreads) : "memory");
-}
-__device__ inline void arrive_groups(int id) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(id), "n"(2 * kGroupThreads) : "memory");
 }
 
 /// A place in a ring of kSlots, and the parity of the phase in which a consumer finds it full. A producer waits for the
