@@ -154,7 +154,6 @@ int main(int argc, char** argv) {
                  "Dense kernels to run: ours, cudnn, flashinfer, fa3 (default: all there are)");
   app.add_option("--tile", o.tiles, "Tiles of the random masks, as 128x32; \"\" for none");
   app.add_option("--density", o.attention.densities, "Densities of the random masks");
-  app.add_flag("--portable", o.attention.portable, "Masks by the portable kernel");
   app.add_flag("--written", o.written,
                "All but attention: L2 is full of changed lines before each sample (l2_flush.h says what that costs)");
   CLI11_PARSE(app, argc, argv);

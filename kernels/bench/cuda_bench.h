@@ -20,7 +20,6 @@ struct AttentionBench {
   std::set<std::string> dense = {};   ///< which dense kernels; all if empty
   std::vector<BlockSize> tiles = {};  ///< of masks, each with each density
   std::vector<double> densities = {};
-  bool portable = false;  ///< masks by the portable kernel
 };
 
 /// Attention kernels side by side, those that are built in and can run: milliseconds, spread, TFLOP/s of the kept (row,

@@ -47,11 +47,10 @@ class DenseEntrant : public Entrant {
 
 class SparseEntrant : public Entrant {
  public:
-  SparseEntrant(const Case& c, const BlockSize& block, double density, AttentionKernel kernel)
-      : Entrant(std::to_string(block.q) + " x " + std::to_string(block.k) +
-                (kernel == AttentionKernel::portable ? " portable" : "")),
+  SparseEntrant(const Case& c, const BlockSize& block, double density)
+      : Entrant(std::to_string(block.q) + " x " + std::to_string(block.k) + " " +
+                to_string(fastest_kernel(CaseMask(c, block).view().grid))),
         case_(c),
-        kernel_(kernel),
         mask_(c, block),
         lists_(block_index_bytes(mask_.view().grid, c.p.shape.q_heads)) {
     random_tiles(mask_.view(), density);
@@ -65,11 +64,10 @@ class SparseEntrant : public Entrant {
       index_ = build_block_index(mask_.view(), case_.p.shape.kv_heads, lists_.data(), nullptr);
     }})[0];
   }
-  void run() override { block_sparse_attention(case_.p, index_, case_.out, kernel_, nullptr); }
+  void run() override { block_sparse_attention(case_.p, index_, case_.out, nullptr); }
 
  private:
   const Case& case_;
-  AttentionKernel kernel_;
   CaseMask mask_;
   DeviceBuffer lists_;
   BlockIndex index_;
@@ -86,11 +84,7 @@ std::vector<std::unique_ptr<Entrant>> make_entrants(const Case& c, const Attenti
       std::printf("%7d  %-10s left out: %s\n", c.p.shape.kv_len, kernel->name().c_str(), why.c_str());
   }
   for (const BlockSize& block : how.tiles)
-    for (const double density : how.densities) {
-      const AttentionKernel fastest = fastest_kernel(CaseMask(c, block).view().grid);
-      entrants.push_back(
-          std::make_unique<SparseEntrant>(c, block, density, how.portable ? AttentionKernel::portable : fastest));
-    }
+    for (const double density : how.densities) entrants.push_back(std::make_unique<SparseEntrant>(c, block, density));
   return entrants;
 }
 
