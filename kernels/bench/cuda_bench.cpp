@@ -44,8 +44,6 @@ std::vector<double> StepTimer::median(const std::vector<std::function<void()>>& 
 
 namespace {
 
-constexpr int kPauseMs = 40;
-
 /// What the accuracy of one cell costs: exact output and log-sum-exp, the comparison of an output with it, and recall
 /// in double precision.
 void bench_truth(const Case& c, StepTimer& timer) {
