@@ -53,7 +53,7 @@ class Method {
   virtual void set_head_settings(const std::vector<ParamValues>& /*of_head*/) {}
   /// What selection multiplies, over the time of dense attention where 8-bit products take half as long as 16-bit ones:
   /// by this and the density a calibration's heads choose. NaN where nothing is said.
-  virtual double selection_share(int /*head_dim*/) const { return std::numeric_limits<double>::quiet_NaN(); }
+  virtual double selection_share() const { return std::numeric_limits<double>::quiet_NaN(); }
   /// The tile of the mask; may depend on parameters and on prepare().
   virtual BlockSize block() const = 0;
   /// A token-exact window inside the tiles, for methods that need one.

@@ -43,8 +43,8 @@ std::unique_ptr<Method> make_method(std::string_view name, const ParamValues& va
   Params params = method->all_params();
   for (const auto& value : values) {
     set_params(params, {value});
-    params =
-        method->all_params();  // again: what is allowed may depend on the values before, as a correction's on its base
+    // Again: what is allowed may depend on the values before, as a correction's on its base.
+    params = method->all_params();
   }
   return method;
 }

@@ -10,7 +10,6 @@
 #include <string_view>
 
 #include "core/atomic_file.h"
-#include "datasets/calibration_file.h"
 #include "harness/calibrate/head_choice.h"
 #include "harness/plan/calibrated_knob.h"
 #include "results/result_files.h"
@@ -49,14 +48,7 @@ void add_head(CalibrationFile& file, const CalibrationRecord& r) {
 /// The rows as a calibration file; one without values if nothing was found.
 CalibrationFile file_of(const MethodSetting& setting, const Rows& rows) {
   const CalibrationRecord& first = *rows.front();
-  CalibrationFile file;
-  file.method = first.method, file.method_version = int(first.method_version), file.parameter = first.knob;
-  const auto method = make_method(setting.method, setting.values);
-  file.settings = param_values(method->all_params());
-  file.settings.erase(first.knob);
-  file.settings.erase(knob_file_param(setting.method, setting.values));
-  file.metric = first.metric, file.target = first.target;
-  file.scope = first.scope, file.search = first.search, file.fit = first.fit;
+  CalibrationFile file = file_without_values(setting, first);
   file.global = first.scope == "global";
   for (const CalibrationRecord* r : rows) {
     if (r->head < 0) continue;

@@ -58,6 +58,18 @@ bool belongs(const CalibrationRecord& r, const CalibrateConfig& config, const Me
          r.status != "unsupported" && r.status != "error";
 }
 
+CalibrationFile file_without_values(const MethodSetting& setting, const CalibrationRecord& row) {
+  CalibrationFile file;
+  file.method = row.method, file.method_version = int(row.method_version), file.parameter = row.knob;
+  const auto method = make_method(setting.method, setting.values);
+  file.settings = param_values(method->all_params());
+  file.settings.erase(row.knob);
+  file.settings.erase(knob_file_param(setting.method, setting.values));
+  file.metric = row.metric, file.target = row.target;
+  file.scope = row.scope, file.search = row.search, file.fit = row.fit;
+  return file;
+}
+
 std::vector<CalibrationRecord> calibration_records(const MethodSetting& setting, const CalibrationGroup& group,
                                                    const GroupOutcome& outcome, const CalibrateConfig& config) {
   const CalibrationRecord shared = shared_record(setting, outcome, config);

@@ -5,8 +5,6 @@
 #include <map>
 
 #include "core/registry.h"
-#include "core/stats.h"
-#include "harness/plan/calibrated_knob.h"
 
 namespace salebench {
 namespace {
@@ -23,7 +21,7 @@ struct Candidate {
 Candidate candidate_of(const MethodSetting& setting, const Rows& rows) {
   const auto method = make_method(setting.method, setting.values);
   const ParamValues all = param_values(method->all_params());
-  Candidate candidate{{}, method->selection_share(rows.front()->problem.shape.head_dim), rows};
+  Candidate candidate{{}, method->selection_share(), rows};
   for (const std::string& name : method->head_params()) candidate.own[name] = all.at(name);
   return candidate;
 }
@@ -66,20 +64,11 @@ CalibrationRecord whole_record(CalibrationRecord whole, const std::vector<Calibr
   return whole;
 }
 
-HeadChoice choice_of(const CalibrateConfig& config, const MethodSetting& common, const Target& target,
-                     const std::vector<Candidate>& candidates) {
+HeadChoice choice_of(const MethodSetting& common, const std::vector<Candidate>& candidates) {
   const Rows& first = candidates.front().rows;
   HeadChoice choice{common, {}, {}};
-  CalibrationFile& file = choice.file;
-  file.method = common.method, file.method_version = int(first.front()->method_version);
-  file.parameter = first.front()->knob;
-  file.metric = target.metric, file.target = target.limit;
-  file.scope = config.scope, file.search = config.search.kind, file.fit = config.fit;
-  const auto method = make_method(common.method, common.values);
-  file.settings = param_values(method->all_params());
-  file.settings.erase(file.parameter);
-  file.settings.erase(knob_file_param(common.method, common.values));
-  for (const std::string& name : method->head_params()) file.settings.erase(name);
+  CalibrationFile& file = choice.file = file_without_values(common, *first.front());
+  for (const auto& [name, value] : candidates.front().own) file.settings.erase(name);
 
   std::map<std::pair<std::string, std::int64_t>, std::vector<std::size_t>> rows_of;  // by problem id and head
   for (std::size_t i = 0; i < first.size(); ++i)
@@ -131,7 +120,7 @@ std::vector<HeadChoice> choose_by_head(const CalibrateConfig& config, const std:
   std::vector<HeadChoice> choices;
   for (auto& [common, of_common] : candidates) {
     std::erase_if(of_common, [&](const Candidate& c) { return c.rows.size() < most_rows; });
-    if (of_common.size() > 1) choices.push_back(choice_of(config, {common.first, common.second}, target, of_common));
+    if (of_common.size() > 1) choices.push_back(choice_of({common.first, common.second}, of_common));
   }
   return choices;
 }

@@ -1,9 +1,7 @@
 // Times of the CUDA kernels on random data: bf16, head_dim 128, 32 query and 8 KV heads, causal. Measured as cells are,
 // by DeviceTimer, each sample with a flushed L2; the table shows medians.
-//   attention      the dense kernels that are built in, and ours over random masks, in turn; with pauses the card is
-//   idle
-//                  before each run
-//   sale topk truth
+// Its part "attention" runs the dense kernels that are built in, and ours over random masks, in turn; with pauses the
+// card is idle before each run.
 #include "kernels/bench/cuda_bench.h"
 
 #include <CLI/CLI.hpp>
@@ -91,10 +89,17 @@ void bench_topk(const Case& c, BlockSize block, StepTimer& timer) {
               1e3 * (s[0] + s[1]));
 }
 
+BlockSize block_of(const std::string& text) {
+  BlockSize block{};
+  char rest;
+  if (std::sscanf(text.c_str(), "%dx%d%c", &block.q, &block.k, &rest) != 2 || block.q < 1 || block.k < 1)
+    throw CLI::ValidationError("--tile", "'" + text + "' is no tile such as 128x32");
+  return block;
+}
+
 struct Options {
   std::vector<std::string> parts;
   std::vector<int> lengths = {32768, 65536}, head_dims = {128}, pauses = {0};
-  std::vector<std::string> tiles = {"64x32", "64x64", "128x32", "128x64", "128x128"};
   AttentionBench attention{.densities = {1.0, 0.2, 0.1, 0.05}};
   bool written = false;
 
@@ -103,8 +108,6 @@ struct Options {
 
 void bench_turns(const Options& o) {
   AttentionBench how = o.attention;
-  for (const std::string& tile : o.tiles)
-    how.tiles.push_back({std::stoi(tile), std::stoi(tile.substr(tile.find('x') + 1))});
   for (const int head_dim : o.head_dims)
     for (const int length : o.lengths)
       for (const int pause : o.pauses) {
@@ -140,6 +143,7 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   salebench::cuda::Options o;
+  std::vector<std::string> tiles = {"64x32", "64x64", "128x32", "128x64", "128x128"};
   CLI::App app("Times of the CUDA kernels on random data: bf16, 32 query and 8 KV heads, causal; medians, cold L2");
   app.option_defaults()->always_capture_default();
   app.add_option("parts", o.parts, "attention, sale, topk, truth")
@@ -150,11 +154,20 @@ int main(int argc, char** argv) {
   app.add_option("--pause", o.pauses, "Idle milliseconds before each run of attention");
   app.add_option("--dense", o.attention.dense,
                  "Dense kernels to run: ours, cudnn, flashinfer, fa3 (default: all there are)");
-  app.add_option("--tile", o.tiles, "Tiles of the random masks, as 128x32; \"\" for none");
+  app.add_option("--tile", tiles, "Tiles of the random masks, as 128x32; \"\" for none");
   app.add_option("--density", o.attention.densities, "Densities of the random masks");
   app.add_flag("--written", o.written,
                "All but attention: L2 is full of changed lines before each sample (l2_flush.h says what that costs)");
-  CLI11_PARSE(app, argc, argv);
-  std::erase(o.tiles, "");
-  return salebench::cuda::run(o);
+  try {
+    app.parse(argc, argv);
+    std::erase(tiles, "");
+    for (const std::string& tile : tiles) o.attention.tiles.push_back(salebench::cuda::block_of(tile));
+    return salebench::cuda::run(o);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return dynamic_cast<const std::invalid_argument*>(&error) ? 2 : 1;
+  }
 }

@@ -65,9 +65,12 @@ class Case {
 class CaseMask {
  public:
   CaseMask(const Case& c, BlockSize block)
-      : grid_{block, c.p.shape.q_len, c.p.shape.kv_len, true, std::nullopt},
+      : grid_(grid_of(c, block)),
         heads_(c.p.shape.q_heads),
         bits_(std::size_t(heads_) * grid_.q_blocks() * grid_.words()) {}
+  static BlockGrid grid_of(const Case& c, BlockSize block) {
+    return {block, c.p.shape.q_len, c.p.shape.kv_len, true, std::nullopt};
+  }
   MaskView view() const { return {grid_, heads_, bits_.data()}; }
 
  private:

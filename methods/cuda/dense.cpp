@@ -30,9 +30,8 @@ class DenseOnDevice : public cuda::DeviceMethod {
   void index(cuda::Stream) override {}
   void attend(cuda::Stream stream) override { plan_->run(workspace_.data(), stream); }
   std::string attend_kernel() const override {
-    const std::string version = cuda::dense_kernel(kernel_).version();
     return kernel_ == "ours" ? to_string(cuda::fastest_kernel(cuda::dense_grid(in_.problem)))
-                             : kernel_ + (version.empty() ? "" : " ") + version;
+                             : full_name(cuda::dense_kernel(kernel_));
   }
 
  private:

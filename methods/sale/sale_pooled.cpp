@@ -90,7 +90,7 @@ class SalePooled : public Method {
     }
   }
   /// Q K^T is half of dense attention.
-  double selection_share(int /*head_dim*/) const override {
+  double selection_share() const override {
     const int parts = scan_.row_pool * scan_.key_pool * scan_.row_stride * scan_.channel_parts;
     return (scan_.format ? 0.25 : 0.5) / parts;
   }

@@ -78,7 +78,7 @@ TEST(SalePooled, EachHeadScansAsItAloneWould) {
 }
 
 TEST(SalePooled, SharesOfScans) {
-  const auto share = [](const ParamValues& values) { return make_method("sale_pooled", values)->selection_share(64); };
+  const auto share = [](const ParamValues& values) { return make_method("sale_pooled", values)->selection_share(); };
   EXPECT_EQ(share({{"row_pool", "1"}, {"key_pool", "1"}}), 0.5);  // Q K^T is half of dense attention
   EXPECT_EQ(share({{"row_pool", "4"}, {"key_pool", "2"}, {"precision", "8"}}), 0.25 / 8);
   EXPECT_EQ(share({{"row_pool", "1"}, {"key_pool", "1"}, {"row_stride", "2"}, {"channels", "1/4"}}), 0.5 / 8);

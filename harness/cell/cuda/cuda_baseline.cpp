@@ -1,7 +1,5 @@
 #include "harness/cell/cuda/cuda_baseline.h"
 
-#include <fmt/format.h>
-
 #include <functional>
 #include <limits>
 
@@ -14,11 +12,6 @@ namespace {
 
 /// Runs that choose between dense kernels, which differ by tens of per cent.
 constexpr int kRaces = 3;
-
-std::string name_of(const cuda::DenseKernel& kernel) {
-  const std::string version = kernel.version();
-  return version.empty() ? kernel.name() : fmt::format("{} {}", kernel.name(), version);
-}
 
 }  // namespace
 
@@ -59,7 +52,7 @@ void CudaBaseline::take_fastest_dense(const cuda::DeviceInputs& in) {
     bind(bound_name = kernel->name());
     std::vector<double> seconds;
     for (int i = 0; i < kRaces; ++i) seconds.push_back(sample());
-    if (const double s = median(seconds); s < best) best = s, best_name = bound_name, kernel_ = name_of(*kernel);
+    if (const double s = median(seconds); s < best) best = s, best_name = bound_name, kernel_ = full_name(*kernel);
   }
   if (bound_name != best_name) bind(best_name);
 }

@@ -27,19 +27,6 @@ void launch_portable(const DeviceProblem& p, const AttentionArgs& args, bool exa
     launch_attention<__nv_bfloat16>(args, p.shape.head_dim, exact, items, stream);
 }
 
-void launch(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out, AttentionKernel kernel,
-            Stream stream) {
-  AttentionArgs args = make_args(p, index.grid, out);
-  require(why_not(kernel, index.grid));
-  if (kernel == AttentionKernel::hopper) {
-    hopper_attention(p, index, out, stream);
-    return;
-  }
-  args.chunks = index.chunks, args.counts = index.counts, args.order = index.order;
-  args.head_stride = index.head_stride;
-  launch_portable(p, args, false, stream);
-}
-
 }  // namespace
 
 const char* why_not(AttentionKernel kernel, const BlockGrid& grid) {
@@ -64,14 +51,9 @@ BlockGrid dense_grid(const DeviceProblem& p) {
 }
 
 void dense_attention(const DeviceProblem& p, const DeviceAttention& out, void* scratch, Stream stream) {
-  dense_attention(p, out, scratch, fastest_kernel(dense_grid(p)), stream);
-}
-
-void dense_attention(const DeviceProblem& p, const DeviceAttention& out, void* scratch, AttentionKernel kernel,
-                     Stream stream) {
   BlockIndex all{.grid = dense_grid(p), .heads = p.shape.q_heads};
   all.scratch = scratch;
-  launch(p, all, out, kernel, stream);
+  block_sparse_attention(p, all, out, stream);
 }
 
 void exact_attention(const DeviceProblem& p, const DeviceAttention& out, Stream stream) {
@@ -85,7 +67,15 @@ void block_sparse_attention(const DeviceProblem& p, const BlockIndex& index, con
 
 void block_sparse_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out,
                             AttentionKernel kernel, Stream stream) {
-  launch(p, index, out, kernel, stream);
+  AttentionArgs args = make_args(p, index.grid, out);
+  require(why_not(kernel, index.grid));
+  if (kernel == AttentionKernel::hopper) {
+    hopper_attention(p, index, out, stream);
+    return;
+  }
+  args.chunks = index.chunks, args.counts = index.counts, args.order = index.order;
+  args.head_stride = index.head_stride;
+  launch_portable(p, args, false, stream);
 }
 
 }  // namespace salebench::cuda

@@ -28,8 +28,6 @@ BlockGrid dense_grid(const DeviceProblem& problem);
 
 /// All keys a row may see. `scratch` has attention_scratch_bytes().
 void dense_attention(const DeviceProblem& problem, const DeviceAttention& out, void* scratch, Stream stream);
-void dense_attention(const DeviceProblem& problem, const DeviceAttention& out, void* scratch, AttentionKernel kernel,
-                     Stream stream);
 
 /// The visible keys of kept tiles.
 void block_sparse_attention(const DeviceProblem& problem, const BlockIndex& index, const DeviceAttention& out,

@@ -82,21 +82,12 @@ HopperArgs make_args(const DeviceProblem& p, const BlockIndex& index, const Devi
           .lse = out.lse};
 }
 
-int multiprocessors() {
-  int device = 0, count = 0;
-  SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
-  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
-  return count;
-}
-
 }  // namespace
 
 const char* why_not_hopper(const BlockGrid& grid) {
 #ifdef SALEBENCH_HOPPER
-  int device = 0, major = 0, minor = 0;
-  SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
-  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  const int major = device_attribute(cudaDevAttrComputeCapabilityMajor);
+  const int minor = device_attribute(cudaDevAttrComputeCapabilityMinor);
   if (major != 9 || minor != 0) return "the device is no Hopper (sm_90)";
   if (grid.block.q != kItemRows) return "a tile has other than 128 query rows";
   return nullptr;
@@ -117,7 +108,8 @@ void hopper_attention(const DeviceProblem& p, const BlockIndex& index, const Dev
     constexpr auto kernel = hopper_attention_kernel<decltype(type), kDim>;
     constexpr int kBytes = sizeof(HopperShared<kDim>);
     SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-    kernel<<<std::min(args.items, multiprocessors()), kHopperThreads, kBytes, stream>>>(args);
+    const int ctas = std::min(args.items, device_attribute(cudaDevAttrMultiProcessorCount));
+    kernel<<<ctas, kHopperThreads, kBytes, stream>>>(args);
     SALEBENCH_CUDA_CHECK(cudaGetLastError());
   });
 }

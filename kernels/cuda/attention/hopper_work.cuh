@@ -14,7 +14,7 @@ constexpr int kTileChunks = kTileKeys / kChunkKeys;  ///< chunks that are gather
 constexpr int kHopperThreads = 3 * kGroupThreads;    ///< a producer warpgroup and two consumers
 
 struct HopperArgs {
-  CUtensorMap q, k, v;         ///< boxes of 64 rows a consumer; of a chunk
+  CUtensorMap q, k, v;         ///< boxes of an item's 128 rows; of a chunk
   CUtensorMap k_tile, v_tile;  ///< boxes of a whole tile, for chunks that are neighbours
   CUtensorMap k_tail, v_tail;  ///< [kv_heads, 32, head_dim]: copies of the last chunk, where it ends within 8 rows
   int tail_chunk;              ///< the chunk that k_tail and v_tail hold; -1 for none

@@ -34,9 +34,7 @@ inline Flash_fwd_params fa3_params(const DeviceProblem& p, void* output, float* 
   params.num_splits = 1;
   params.tile_count_semaphore = counter;
   params.arch = 90;
-  int device = 0;
-  SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
-  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&params.num_sm, cudaDevAttrMultiProcessorCount, device));
+  params.num_sm = device_attribute(cudaDevAttrMultiProcessorCount);
   return params;
 }
 

@@ -33,9 +33,7 @@ __global__ void convert_lse_kernel(const float* in, float* out, int len, int hea
 class FlashinferPlan : public DensePlan {
  public:
   FlashinferPlan(const DeviceProblem& p, const DeviceAttention& out) : p_(p), out_(out) {
-    int device = 0, sms = 0;
-    SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
-    SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device));
+    const int sms = device_attribute(cudaDevAttrMultiProcessorCount);
     const std::size_t works = std::size_t(p.shape.q_heads) * ceil_div(p.shape.q_len, query_tile(p.shape.head_dim));
     lists_.resize(round_up_bytes(8 * 16 + sizeof(std::int32_t) * (7 * works + sms + 1)));  // each list aligned to 16
   }

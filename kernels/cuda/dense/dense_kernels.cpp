@@ -60,6 +60,11 @@ std::string why_not(const DenseKernel& kernel, const DeviceProblem& p) {
   return kernel.why_not(p.shape, p.causal, p.scale, p.dtype);
 }
 
+std::string full_name(const DenseKernel& kernel) {
+  const std::string version = kernel.version();
+  return version.empty() ? kernel.name() : kernel.name() + " " + version;
+}
+
 const DenseKernel& dense_kernel(std::string_view name) {
   for (const DenseKernel* kernel : dense_kernels())
     if (kernel->name() == name) return *kernel;

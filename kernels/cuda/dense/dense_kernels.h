@@ -53,6 +53,9 @@ class DenseKernel {
 /// Why the kernel can't do the problem on the current device; empty if it can.
 std::string why_not(const DenseKernel& kernel, const DeviceProblem& problem);
 
+/// Name and version, as results name it: "cudnn 9.19.0 (frontend 1.32.0)".
+std::string full_name(const DenseKernel& kernel);
+
 /// The kernels that are built in, fixed in order: ours, cudnn, flashinfer, fa3. Empty in a build without CUDA.
 const std::vector<const DenseKernel*>& dense_kernels();
 

@@ -51,13 +51,6 @@ __global__ void read_clocks_kernel(ClockReading* readings) {
   if (sm < kMaxSms) readings[sm] = {tick, cycles};
 }
 
-int device_attribute(cudaDeviceAttr which) {
-  int device = 0, value = 0;
-  SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
-  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&value, which, device));
-  return value;
-}
-
 /// Holds a stream from its construction until release(), or the end of the scope, which then waits for the stream.
 class Hold {
  public:

@@ -27,6 +27,14 @@ inline void require(const char* why_not) {
   if (why_not) throw std::invalid_argument(why_not);
 }
 
+/// An attribute of the current device. Throws DeviceError.
+inline int device_attribute(cudaDeviceAttr which) {
+  int device = 0, value = 0;
+  check_call(cudaGetDevice(&device), "cudaGetDevice", __FILE__, __LINE__);
+  check_call(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute", __FILE__, __LINE__);
+  return value;
+}
+
 /// Calls body(T(), std::integral_constant<int, head_dim>()) for the problem's storage type and head_dim.
 template <class Body>
 void dispatch(Dtype dtype, int head_dim, const Body& body) {

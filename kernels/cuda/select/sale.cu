@@ -25,10 +25,7 @@ SaleBuffers lay_out(const Shape& s, WorkspaceCursor& w) {
 bool sale_packs_codes(const SaleOptions& options) {
   if (options.bits != 4 || options.int4 == SaleOptions::Int4::in_8_bit_lanes) return false;
   if (options.int4 == SaleOptions::Int4::packed) return true;
-  int device = 0, major = 0;
-  SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
-  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  return major == 8;
+  return device_attribute(cudaDevAttrComputeCapabilityMajor) == 8;
 }
 
 std::size_t sale_select_bytes(const Shape& shape) {

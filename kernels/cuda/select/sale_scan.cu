@@ -220,13 +220,6 @@ void launch(const ScanArgs& args, int blocks, Stream stream) {
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
 }
 
-int shared_bytes_allowed() {
-  int device = 0, bytes = 0;
-  SALEBENCH_CUDA_CHECK(cudaGetDevice(&device));
-  SALEBENCH_CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-  return bytes;
-}
-
 }  // namespace
 
 void sale_scan_codes(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, MaskView mask,
@@ -253,7 +246,7 @@ void sale_scan_codes(const DeviceProblem& p, const SaleOptions& options, const S
     launch<4, 64, 3>(args, blocks, stream);
   else if (p.shape.head_dim == 64)
     launch<8, 64, 3>(args, blocks, stream);
-  else if (shared_bytes_allowed() >= int(3 * sizeof(Segment<128>)))
+  else if (device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) >= int(3 * sizeof(Segment<128>)))
     launch<8, 128, 3>(args, blocks, stream);
   else  // sm_86 and sm_89 have 99 KB
     launch<8, 128, 2>(args, blocks, stream);
