@@ -102,10 +102,17 @@ __device__ inline void hide_scores(Scores& s, const DeviceGrid& grid, int row, i
 #pragma unroll
   for (int m = 0; m < kMTiles; ++m)
 #pragma unroll
-    for (int n = 0; n < kNTiles; ++n)
+    for (int h = 0; h < 2; ++h)
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-        if (!grid.visible(row + row_of(m, i / 2), key_of(n, i % 2, chunk0, chunk1))) s[m][n][i] = -INFINITY;
+      for (int part = 0; part < 2; ++part) {
+        const int chunk = part ? chunk1 : chunk0;
+        const std::uint32_t seen = grid.visible_keys(row + row_of(m, h), chunk * kChunkKeys) >> (lane_id() % 4 * 2);
+#pragma unroll
+        for (int i = 0; i < kNTiles; ++i) {  // key 8 (i / 2) + i mod 2 of those that the lane's first one begins
+          float& score = s[m][part * kNTiles / 2 + i / 2][2 * h + i % 2];
+          score = seen >> (8 * (i / 2) + i % 2) & 1 ? score : -INFINITY;
+        }
+      }
 }
 
 /// Largest, or sum, of a value over the four lanes that share a row.
