@@ -15,6 +15,7 @@
 #include "kernels/cuda/device/devices.h"
 #include "kernels/cuda/select/mask_builders.h"
 #include "kernels/cuda/select/sale.h"
+#include "kernels/cuda/select/sale_pooled.h"
 
 namespace salebench::cuda {
 
@@ -74,6 +75,27 @@ void bench_sale(const Case& c, BlockSize block, int bits, StepTimer& timer) {
   std::printf("%7d  select SALE, %3d x %-3d bits %-2d   %9.3f\n", c.p.shape.kv_len, block.q, block.k, bits, 1e3 * s);
 }
 
+/// Pooled SALE on Hopper: all of its selection, for a scan of all heads, and what part of our dense attention that is.
+void bench_pooled(const Case& c, StepTimer& timer) {
+  const CaseMask mask(c, {128, 32});
+  const std::size_t heads = std::size_t(c.p.shape.q_heads);
+  const DeviceBuffer scratch(attention_scratch_bytes(c.p.shape.kv_heads));
+  fill_bytes(scratch.data(), scratch.bytes(), 0, nullptr);
+  const double dense = timer.median({[&] { dense_attention(c.p, c.out, scratch.data(), nullptr); }})[0];
+  std::printf("%7d  dense attention                  %9.3f\n", c.p.shape.kv_len, 1e3 * dense);
+  for (const auto operands : {PooledScan::Operands::fp8, PooledScan::Operands::fp16})
+    for (const auto score : {PooledScan::Score::max, PooledScan::Score::mass})
+      for (const auto& [rows, keys] : {std::pair{1, 1}, {2, 2}, {4, 2}, {4, 4}, {8, 4}}) {
+        const PooledSelection selection(
+            {std::vector(heads, PooledScan{score, operands, rows, 1, keys}), std::vector<float>(heads, -0.7f)}, c.p,
+            mask.view().grid);
+        const double s = timer.median({[&] { selection.run(mask.view(), nullptr); }})[0];
+        std::printf("%7d  select pooled %d x %d, %-4s %-4s     %9.3f  %5.2f %% of dense\n", c.p.shape.kv_len, rows,
+                    keys, score == PooledScan::Score::max ? "max" : "mass",
+                    operands == PooledScan::Operands::fp8 ? "fp8" : "fp16", 1e3 * s, 100 * s / dense);
+      }
+}
+
 /// Block top-k: pooled scores, then the best tiles of each row.
 void bench_topk(const Case& c, BlockSize block, StepTimer& timer) {
   const CaseMask mask(c, block);
@@ -126,12 +148,13 @@ int run(const Options& o) {
   if (o.has("attention")) bench_turns(o);
   StepTimer timer(o.written);
   for (const int length : o.lengths) {
-    if (!o.has("truth") && !o.has("sale") && !o.has("topk")) continue;
+    if (o.parts == std::vector<std::string>{"attention"}) continue;
     const Case c(length);
     if (o.has("truth")) bench_truth(c, timer);
     for (const int bits : {4, 8, 16})
       if (o.has("sale")) bench_sale(c, {64, 32}, bits, timer);
     if (o.has("sale")) bench_sale(c, {128, 32}, 8, timer);
+    if (o.has("pooled")) bench_pooled(c, timer);
     for (const BlockSize block : {BlockSize{64, 64}, {128, 128}})
       if (o.has("topk")) bench_topk(c, block, timer);
   }
@@ -146,9 +169,9 @@ int main(int argc, char** argv) {
   std::vector<std::string> tiles = {"64x32", "64x64", "128x32", "128x64", "128x128"};
   CLI::App app("Times of the CUDA kernels on random data: bf16, 32 query and 8 KV heads, causal; medians, cold L2");
   app.option_defaults()->always_capture_default();
-  app.add_option("parts", o.parts, "attention, sale, topk, truth")
+  app.add_option("parts", o.parts, "attention, sale, pooled, topk, truth")
       ->required()
-      ->check(CLI::IsMember({"attention", "sale", "topk", "truth"}));
+      ->check(CLI::IsMember({"attention", "sale", "pooled", "topk", "truth"}));
   app.add_option("--length", o.lengths, "Tokens")->check(CLI::Range(128, 1 << 20));
   app.add_option("--head-dim", o.head_dims, "Of attention")->check(CLI::IsMember({64, 128}));
   app.add_option("--pause", o.pauses, "Idle milliseconds before each run of attention");

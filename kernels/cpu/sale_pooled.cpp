@@ -33,7 +33,8 @@ std::vector<float> reduced_tile_scores(const ReducedOperands& x, TileScore kind,
       const int begin = first * x.rows_per_block, end = std::min(x.rows, last * x.rows_per_block);
       pack_queries(p, 0, begin, end, x.scale * kToBase2, queries);
       key_end.clear(), row_lse.clear();
-      for (int qb = first; qb < last; ++qb) key_end.push_back(ranges[qb].end * x.tile_keys);
+      for (int qb = first; qb < last; ++qb)  // an empty range may lie past the last key
+        key_end.push_back(ranges[qb].begin < ranges[qb].end ? ranges[qb].end * x.tile_keys : 0);
       for (int row = begin; row < end; ++row) row_lse.push_back(x.row_lse[row] * kToBase2);
       float* const out = &scores[std::size_t(first) * k_blocks];
       tile_scores({queries.data(), end - begin, x.dim, x.rows_per_block, &packed[0], x.tile_keys, k_blocks,

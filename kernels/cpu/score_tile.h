@@ -44,7 +44,7 @@ struct PooledTask {
   const PackedHead* keys = nullptr;
   int tile_keys = 0;               ///< keys of a tile: a power of two; a tile lies in one panel or fills several
   int tiles = 0;                   ///< row length of the result
-  const int* key_end = nullptr;    ///< [blocks], ascending: keys that a block needs
+  const int* key_end = nullptr;    ///< [blocks]: keys that a block needs
   const float* row_lse = nullptr;  ///< [rows], base 2: what a row's scores are relative to
 };
 

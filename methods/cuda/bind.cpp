@@ -51,7 +51,8 @@ std::string why_not(const Method& method, const Shape& shape) {
 BoundMethod bind(const Method& method, const DeviceInputs& inputs) {
   if (const std::string why = why_not(method, inputs.problem.shape); !why.empty()) throw Unsupported(why);
   const std::any value = method.device_side(inputs.problem.shape);
-  if (const Side* side = side_of(value)) return side->bind(value, inputs);
+  if (const Side* side = side_of(value))
+    if (BoundMethod bound = side->bind(value, inputs)) return bound;
   return std::make_unique<HostMask>(method, inputs);
 }
 

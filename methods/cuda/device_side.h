@@ -9,9 +9,12 @@
 
 namespace salebench {
 
-/// Makes a Class from a side and the inputs, or from the inputs alone.
+/// Makes a Class from a side and the inputs, or from the inputs alone; nothing where Class::runs_here(side) says that
+/// the current device is none for it.
 template <class Side, class Class>
 cuda::BoundMethod bind_side(const std::any& side, const cuda::DeviceInputs& inputs) {
+  if constexpr (requires(const Side& s) { Class::runs_here(s); })
+    if (!Class::runs_here(std::any_cast<const Side&>(side))) return nullptr;
   if constexpr (std::is_constructible_v<Class, const Side&, const cuda::DeviceInputs&>)
     return std::make_unique<Class>(std::any_cast<const Side&>(side), inputs);
   else

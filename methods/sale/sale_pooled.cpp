@@ -8,12 +8,14 @@
 //         mean hides what varies inside a pool, so the estimate is low (Jensen); thresholds are calibrated for a scan.
 // Sink, local and middle key blocks and short inputs: as sale (sale_geometry.h).
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "core/registry.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/key_smoothing.h"
 #include "kernels/cpu/sale_pooled.h"
+#include "kernels/cuda/select/sale_pooled.h"
 #include "methods/sale/sale_geometry.h"
 #include "methods/sale/sale_reduce.h"
 #include "methods/shared/budget.h"
@@ -57,7 +59,7 @@ class SalePooled : public Method {
          {{"all", 1}, {"1/2", 2}, {"1/4", 4}, {"1/8", 8}},
          &scan_.channel_parts},
         {"precision",
-         "of the scanned operands, one scale a row",
+         "of the scanned operands; scales are a row's, but fp8 has one for the keys of a head",
          {{"exact", std::nullopt}, {"8", cpu::RowFormat::int8}, {"fp8", cpu::RowFormat::fp8}},
          &scan_.format},
         {"local_blocks", "least number of latest 32-key blocks always kept; for 128 rows 2 more", 1, 4096,
@@ -101,6 +103,22 @@ class SalePooled : public Method {
            : threshold_.of_head.empty() && threshold_.value <= 0 ? "dense: threshold 0"
            : !scan_of_head_.empty()                              ? "heads have scans of their own"
                                                                  : "";
+  }
+
+  std::any device_side(const Shape& shape) const override {
+    cuda::SalePooledSide side;
+    side.local_blocks = local_blocks_, side.all_dense = sale::short_input(shape);
+    for (int head = 0; head < shape.q_heads; ++head) {
+      const Scan& scan = scan_of(head);
+      side.scans.push_back({scan.score == Score::max ? cuda::PooledScan::Score::max : cuda::PooledScan::Score::mass,
+                            scan.format ? cuda::PooledScan::Operands::fp8 : cuda::PooledScan::Operands::fp16,
+                            scan.row_pool, scan.row_stride, scan.key_pool});
+      const bool other = scan.channel_parts > 1 || scan.format == cpu::RowFormat::int8;
+      if (!dense_head(head) && (other || cuda::why_unsupported(side.scans.back(), block_))) return {};
+      side.log_thresholds.push_back(dense_head(head) ? -std::numeric_limits<float>::infinity()
+                                                     : float(log_threshold(shape, head)));
+    }
+    return side;
   }
 
   void select(const HostProblem& original, MaskView mask) const override {

@@ -1,7 +1,9 @@
 #include "methods/sale/sale_reduce.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "core/fp8.h"
 #include "kernels/cpu/pooling.h"
 #include "kernels/cpu/sale_quantize.h"
 #include "methods/sale/sale_rotation.h"
@@ -24,9 +26,19 @@ std::vector<float> sample(const std::vector<float>& x, int dim) {
   return every(x, dim, std::max(1, int(x.size() / dim) / kSampleRows));
 }
 
-void round_to(std::optional<cpu::RowFormat> format, std::vector<float>& x, int dim) {
-  if (!format) return;
-  cpu::round_rows(x.data(), int(x.size()) / dim, dim, *format);
+float largest(std::span<const float> x) {
+  float most = 0;
+  for (const float value : x) most = std::max(most, std::fabs(value));
+  return most;
+}
+
+/// Rounds values to e4m3 in units of the power of two that brings `most` into [8, 16): sums of 128 products of two such
+/// codes fit fp16, in which tensor cores may add them.
+void round_to_fp8(std::span<float> x, float most) {
+  int exponent = 0;
+  std::frexp(most, &exponent);
+  const float unit = std::ldexp(1.0f, exponent - 4);
+  for (float& value : x) value = unit * e4m3_to_float(float_to_e4m3(value / unit));
 }
 
 }  // namespace
@@ -43,10 +55,19 @@ ReducedHead reduce(const HostProblem& p, int head, const Reduction& reduction) {
     out.q = rotate(out.q, rotation.to_q, s.head_dim, out.dim);
     out.k = rotate(out.k, rotation.to_k, s.head_dim, out.dim);
   }
-  round_to(reduction.format, out.q, out.dim);
-  round_to(reduction.format, out.k, out.dim);
   out.rows = int(out.q.size()) / out.dim;
   out.keys = int(out.k.size()) / out.dim;
+  if (reduction.format == cpu::RowFormat::int8) {
+    cpu::round_rows(out.q.data(), out.rows, out.dim, cpu::RowFormat::int8);
+    cpu::round_rows(out.k.data(), out.keys, out.dim, cpu::RowFormat::int8);
+  } else if (reduction.format == cpu::RowFormat::fp8) {
+    for (int i = 0; i < out.rows; ++i) {
+      const auto row = std::span(out.q).subspan(std::size_t(i) * out.dim, out.dim);
+      round_to_fp8(row, largest(row));
+    }
+    round_to_fp8(out.k,
+                 out.dim < s.head_dim ? largest(out.k) : largest({p.k_of(head), std::size_t(s.kv_len) * s.head_dim}));
+  }
   return out;
 }
 

@@ -12,7 +12,8 @@ namespace salebench::sale {
 
 /// What is left out, in this order: `row_pool` query rows and `key_pool` keys become their mean; of the pooled rows
 /// every `row_stride`-th stays; the channels are rotated and cut to `channels` (head_dim: as they are); rows are
-/// rounded to the format, if there is one, with one scale a row.
+/// rounded to the format, if there is one: int8 with one scale a row, fp8 (e4m3) with one a row of Q and one for all of
+/// K, by its largest value before pooling, so that scores on tensor cores need no scale a key.
 struct Reduction {
   int row_pool = 1, row_stride = 1, key_pool = 1;
   int channels = 0;

@@ -32,6 +32,8 @@ enum class Source {
 struct Settings {
   ParamValues values;
   bool per_head = false;  ///< the knob differs from head to head
+  /// Share of the knob within which a tile's score may be misjudged, as by 8-bit tensor cores that add up in 16 bits.
+  double near_tie = 0;
 
   std::string text() const { return per_head ? "a knob a head" : values.empty() ? "defaults" : param_text(values); }
 };
@@ -51,6 +53,23 @@ inline std::vector<Settings> settings_of(const std::string& name) {
     for (const char* bits : {"8", "16"}) all.push_back({{{"bits", bits}, {"block", "128x64"}, {"threshold", "0.02"}}});
     for (const char* local : {"1", "9"}) all.push_back({{{"local_blocks", local}}});
     all.push_back({{{"threshold_scaling", "inverse_length"}}});
+  }
+  if (name == "sale_pooled") {
+    const auto add = [&](ParamValues values) {
+      values.insert({{"threshold", "0.01"}, {"precision", "fp8"}});
+      all.push_back({std::move(values)});
+    };
+    for (const char* score : {"max", "mass"})
+      for (const char* precision : {"exact", "fp8"})
+        for (const char* key_pool : {"1", "2", "4"})
+          for (const char* row_pool : {"1", "2", "4", "8"})
+            add({{"score", score}, {"precision", precision}, {"key_pool", key_pool}, {"row_pool", row_pool}});
+    for (const char* score : {"max", "mass"})
+      for (const std::string& block : kBlockChoices) add({{"score", score}, {"block", block}});
+    add({{"row_stride", "2"}}), add({{"row_stride", "4"}, {"row_pool", "2"}, {"score", "max"}});
+    for (const char* local : {"1", "9", "40"}) add({{"local_blocks", local}});
+    add({{"threshold_scaling", "inverse_length"}});
+    for (Settings& s : all) s.near_tie = 0.1;
   }
   if (name == "block_topk" || name == "oracle_topk")
     for (const auto& [sink, local] : {std::pair{"0", "4"}, {"30", "40"}})
@@ -87,8 +106,9 @@ inline std::string mask_file(const HostProblem& p) {
   return path;
 }
 
-/// A method ready for the problem; nothing where it does not cover it.
-inline std::unique_ptr<Method> prepared(const std::string& name, const Settings& settings, const HostProblem& p) {
+/// A method ready for the problem, with its knob times a factor; nothing where it does not cover it.
+inline std::unique_ptr<Method> prepared(const std::string& name, const Settings& settings, const HostProblem& p,
+                                        double knob_factor = 1) {
   ParamValues values = settings.values;
   if (name == "external") values["masks"] = mask_file(p);
   auto method = make_method(name, values);
@@ -96,7 +116,9 @@ inline std::unique_ptr<Method> prepared(const std::string& name, const Settings&
   constexpr std::array kOfHeads = {0.02, 0.0, 0.3, 0.0005, 1.0};
   for (const Param& param : method->all_params())
     for (int head = 0; settings.per_head && param.knob() && head < p.shape.q_heads; ++head)
-      param.knob()->of_head.push_back(kOfHeads[std::size_t(head) % kOfHeads.size()]);
+      param.knob()->of_head.push_back(knob_factor * kOfHeads[std::size_t(head) % kOfHeads.size()]);
+  for (const Param& param : method->all_params())
+    if (param.knob()) param.knob()->value *= knob_factor;
   try {
     method->check(p.shape, p.causal);
     if (!cuda::why_not(*method, p.shape).empty()) return nullptr;

@@ -38,9 +38,17 @@ TEST(SalePooled, FastSelectionIsThePlainOne) {
       {{"row_pool", "2"}, {"key_pool", "4"}, {"row_stride", "2"}, {"precision", "fp8"}, {"channels", "1/2"}},
       {{"score", "max"}, {"precision", "8"}, {"channels", "1/4"}, {"block", "64x64"}, {"key_pool", "1"}},
       {{"score", "max"}, {"row_pool", "8"}, {"row_stride", "4"}, {"channels", "1/8"}, {"block", "128x64"}}};
-  for (const Shape& shape : {Shape{1, 1, 1300, 1300, 64}, Shape{3, 1, 201, 1501, 80}, Shape{1, 1, 1, 1400, 64}})
+  struct Case {
+    Shape shape;
+    int sliding_window = 0;
+  };
+  // In the last, row blocks have no middle and end in the last key block, which is not full.
+  for (const auto& [shape, sliding_window] :
+       {Case{{1, 1, 1300, 1300, 64}}, Case{{3, 1, 201, 1501, 80}}, Case{{1, 1, 1, 1400, 64}},
+        Case{{1, 1, 1300, 1300, 64}, 300}, Case{{1, 1, 200, 1499, 64}, 50}})
     for (const ParamValues& option : options) {
-      const ProblemTensors p = make_problem(shape);
+      ProblemTensors p = make_problem(shape);
+      p.sliding_window = sliding_window;
       const ParamValues values = with(option, {{"threshold", "0.003"}});
       const BlockMask plain = select("sale_pooled", p, values, false);
       for (const std::string& simd : cpu::simd_names()) {

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/attention/hopper_kernel.cuh"
 #include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/hopper/hopper_here.h"
 #include "kernels/cuda/hopper/tensor_map.h"
 
 namespace salebench::cuda {
@@ -85,15 +86,8 @@ HopperArgs make_args(const DeviceProblem& p, const BlockIndex& index, const Devi
 }  // namespace
 
 const char* why_not_hopper(const BlockGrid& grid) {
-#ifdef SALEBENCH_HOPPER
-  const int major = device_attribute(cudaDevAttrComputeCapabilityMajor);
-  const int minor = device_attribute(cudaDevAttrComputeCapabilityMinor);
-  if (major != 9 || minor != 0) return "the device is no Hopper (sm_90)";
-  if (grid.block.q != kItemRows) return "a tile has other than 128 query rows";
-  return nullptr;
-#else
-  return "this build has no code for sm_90a";
-#endif
+  if (const char* const why = why_no_hopper()) return why;
+  return grid.block.q == kItemRows ? nullptr : "a tile has other than 128 query rows";
 }
 
 std::size_t attention_scratch_bytes(int kv_heads) {

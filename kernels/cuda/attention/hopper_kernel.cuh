@@ -10,67 +10,6 @@
 
 namespace salebench::cuda {
 
-constexpr int kScores = kTileKeys / 2;  ///< scores of a thread: 64 rows x 128 keys over 128 threads
-
-/// Online softmax, in base 2, of the two rows that a thread shares with the three others of its quad. Weights are
-/// 2^(score - base). The base is raised to the largest score only once that is more than kSlack above it, which after
-/// an item's first tiles is rare: until then the quad has nothing to exchange and no earlier weight to rescale.
-struct HopperSoftmax {
-  static constexpr float kSlack = 8, kLowest = -3e38f;
-
-  float base[2] = {kLowest, kLowest}, sum[2] = {};
-
-  /// Sees to it that the bases suit the scores of a tile. Returns false, the same in all lanes, if they did; else
-  /// earlier weights shrink by `rescale`.
-  __device__ bool raise(const float (&s)[kScores], float scale2, float (&rescale)[2]) {
-    float most[2][2] = {{s[0], s[1]}, {s[2], s[3]}};
-#pragma unroll
-    for (int i = 4; i < kScores; ++i) most[i / 2 % 2][i % 2] = fmaxf(most[i / 2 % 2][i % 2], s[i]);
-    bool rose = false;
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      most[h][0] = fmaxf(most[h][0], most[h][1]);
-      rose |= most[h][0] * scale2 - base[h] > kSlack;
-    }
-    if (!__any_sync(~0u, rose)) return false;
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const float next = fmaxf(base[h], row_max(most[h][0]) * scale2);
-      rescale[h] = exp2_fast(base[h] - next);
-      sum[h] *= rescale[h];
-      base[h] = next;
-    }
-    return true;
-  }
-
-  /// Turns the scores of a tile into weights and adds them.
-  __device__ void weigh(float (&s)[kScores], float scale2) {
-    float added[2][2] = {};
-#pragma unroll
-    for (int i = 0; i < kScores; ++i) added[i / 2 % 2][i % 2] += s[i] = exp2_fast(s[i] * scale2 - base[i / 2 % 2]);
-#pragma unroll
-    for (int h = 0; h < 2; ++h) sum[h] += added[h][0] + added[h][1];
-  }
-};
-
-/// Sets the scores of keys that a row does not see to -inf; `row` is the first of the thread's two.
-template <bool kWindows>
-__device__ inline void hide_scores(float (&s)[kScores], const DeviceGrid& grid, int row, const HopperTile& tile) {
-  const int ends[2] = {grid.key_end(row), grid.key_end(row + 8)};
-#pragma unroll
-  for (int chunk = 0; chunk < kTileChunks; ++chunk)
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int key = tile.chunks[chunk] * kChunkKeys;
-      const std::uint32_t seen = kWindows ? grid.visible_keys(row + 8 * h, key) : lowest_bits(ends[h] - key);
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {  // keys 8 (i / 2) + 2 (lane mod 4) + i mod 2
-        float& score = s[16 * chunk + 4 * (i / 2) + 2 * h + i % 2];
-        score = seen >> lane_id() % 4 * 2 >> (8 * (i / 2) + i % 2) & 1 ? score : -INFINITY;
-      }
-    }
-}
-
 /// Exchanges words among the lanes of a quad: word i of lane j becomes word j of lane i.
 __device__ inline void transpose_quad(std::uint32_t (&w)[4]) {
 #pragma unroll
@@ -211,6 +150,7 @@ class HopperConsumer {
   }
 
   __device__ void release(const std::uint64_t& empty) {
+    __syncwarp();  // what the other lanes read comes before the arrival
     if (lane_id() == 0) shared_.barrier(empty).arrive();
   }
   /// Waits until the next slot of the ring is full.

@@ -4,14 +4,13 @@
 #pragma once
 
 #include "kernels/cuda/attention/block_index.cuh"
+#include "kernels/cuda/attention/hopper_scores.cuh"
 #include "kernels/cuda/hopper/tma.cuh"
 
 namespace salebench::cuda {
 
-constexpr int kItemRows = 128;                       ///< query rows of an item of work: 64 a consumer warpgroup
-constexpr int kTileKeys = 128;                       ///< keys of a tile
-constexpr int kTileChunks = kTileKeys / kChunkKeys;  ///< chunks that are gathered into a tile
-constexpr int kHopperThreads = 3 * kGroupThreads;    ///< a producer warpgroup and two consumers
+constexpr int kItemRows = 128;                     ///< query rows of an item of work: 64 a consumer warpgroup
+constexpr int kHopperThreads = 3 * kGroupThreads;  ///< a producer warpgroup and two consumers
 
 struct HopperArgs {
   CUtensorMap q, k, v;         ///< boxes of an item's 128 rows; of a chunk
@@ -34,12 +33,6 @@ struct HopperArgs {
 struct HopperItem {
   int head, q_block, tiles;
   uint2 last_tile;  ///< its chunks, so that the producer need not wait for them
-};
-
-/// What a consumer must know of a tile of K: its chunks, and whether a row of the item does not see all of them.
-struct __align__(16) HopperTile {
-  std::uint16_t chunks[kTileChunks];
-  int cut;
 };
 
 template <int kDim>

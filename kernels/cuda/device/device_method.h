@@ -50,12 +50,12 @@ using BoundMethod = std::unique_ptr<DeviceMethod>;
 /// std::logic_error for a device side that nobody registered.
 std::string why_not(const Method& method, const Shape& shape);
 
-/// The method at work on a device, after prepare(): its device_side() where that is registered, else a mask that
+/// The method at work on a device, after prepare(): its device_side() where the device runs that, else a mask that
 /// select_fast() makes once, untimed, under the shared attention. Throws Unsupported where why_not() has a reason.
 BoundMethod bind(const Method& method, const DeviceInputs& inputs);
 
 /// Makes what runs a device side of the type; a file of methods/cuda does so before main, by SALEBENCH_DEVICE_SIDE.
-/// `why_not` may say why this build can't run it.
+/// `bind` returns nothing where the current device can't run it, `why_not` may say why this build can't.
 bool register_device_side(const std::type_info& type, BoundMethod (*bind)(const std::any&, const DeviceInputs&),
                           std::string (*why_not)(const std::any&));
 

@@ -32,11 +32,21 @@ __device__ inline void settle(float (&d)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
+template <int kCount>
+__device__ inline void settle(std::uint32_t (&d)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(d[i])::"memory");
+}
+
 /// A matrix in shared memory with 128-byte swizzle, as units of 8 rows x 128 bytes that start at multiples of 1024
 /// bytes. `across` is the distance between units side by side, `down` between those one under the other, in bytes.
 __device__ inline std::uint64_t matrix_descriptor(std::uint32_t address, int across, int down) {
   return std::uint64_t(address >> 4) | std::uint64_t(across >> 4) << 16 | std::uint64_t(down >> 4) << 32 |
          std::uint64_t(1) << 62;
+}
+/// The same with 64-byte swizzle, as units of 8 rows x 64 bytes one behind the other, from a multiple of 512 bytes on.
+__device__ inline std::uint64_t narrow_matrix_descriptor(std::uint32_t address) {
+  return std::uint64_t(address >> 4) | std::uint64_t(512 >> 4) << 32 | std::uint64_t(2) << 62;
 }
 /// The descriptor of a matrix that starts so many bytes later.
 __device__ inline std::uint64_t moved(std::uint64_t descriptor, int bytes) {
@@ -44,10 +54,10 @@ __device__ inline std::uint64_t moved(std::uint64_t descriptor, int bytes) {
 }
 
 // The operands of an instruction with 32 or 64 results a thread.
-#define SALEBENCH_D8(d, i)                                                                                    \
-  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
-      "+f"(d[i + 7])
-#define SALEBENCH_D32(d, i) SALEBENCH_D8(d, i), SALEBENCH_D8(d, i + 8), SALEBENCH_D8(d, i + 16), SALEBENCH_D8(d, i + 24)
+#define SALEBENCH_D8(c, d, i) \
+  c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), c(d[i + 6]), c(d[i + 7])
+#define SALEBENCH_D32(c, d, i) \
+  SALEBENCH_D8(c, d, i), SALEBENCH_D8(c, d, i + 8), SALEBENCH_D8(c, d, i + 16), SALEBENCH_D8(c, d, i + 24)
 #define SALEBENCH_D32_NAMES                                                                                         \
   "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, " \
   "%24, %25, "                                                                                                      \
@@ -64,12 +74,12 @@ template <class T, bool kAdd>
 __device__ inline void multiply_group(float (&d)[64], std::uint64_t a, std::uint64_t b) {
   if constexpr (std::is_same_v<T, __half>)
     asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 " SALEBENCH_D64_NAMES "%64, %65, %66, 1, 1, 0, 0;"
-                 : SALEBENCH_D32(d, 0), SALEBENCH_D32(d, 32)
+                 : SALEBENCH_D32("+f", d, 0), SALEBENCH_D32("+f", d, 32)
                  : "l"(a), "l"(b), "n"(kAdd));
   else
     asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " SALEBENCH_D64_NAMES
                  "%64, %65, %66, 1, 1, 0, 0;"
-                 : SALEBENCH_D32(d, 0), SALEBENCH_D32(d, 32)
+                 : SALEBENCH_D32("+f", d, 0), SALEBENCH_D32("+f", d, 32)
                  : "l"(a), "l"(b), "n"(kAdd));
 }
 
@@ -79,12 +89,12 @@ __device__ inline void multiply_group(float (&d)[64], const std::uint32_t (&a)[4
   if constexpr (std::is_same_v<T, __half>)
     asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 " SALEBENCH_D64_NAMES
                  "{%64, %65, %66, %67}, %68, 1, 1, 1, %69;"
-                 : SALEBENCH_D32(d, 0), SALEBENCH_D32(d, 32)
+                 : SALEBENCH_D32("+f", d, 0), SALEBENCH_D32("+f", d, 32)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kTransposed));
   else
     asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " SALEBENCH_D64_NAMES
                  "{%64, %65, %66, %67}, %68, 1, 1, 1, %69;"
-                 : SALEBENCH_D32(d, 0), SALEBENCH_D32(d, 32)
+                 : SALEBENCH_D32("+f", d, 0), SALEBENCH_D32("+f", d, 32)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kTransposed));
 }
 template <class T, bool kTransposed>
@@ -92,13 +102,22 @@ __device__ inline void multiply_group(float (&d)[32], const std::uint32_t (&a)[4
   if constexpr (std::is_same_v<T, __half>)
     asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " SALEBENCH_D32_NAMES
                  "{%32, %33, %34, %35}, %36, 1, 1, 1, %37;"
-                 : SALEBENCH_D32(d, 0)
+                 : SALEBENCH_D32("+f", d, 0)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kTransposed));
   else
     asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " SALEBENCH_D32_NAMES
                  "{%32, %33, %34, %35}, %36, 1, 1, 1, %37;"
-                 : SALEBENCH_D32(d, 0)
+                 : SALEBENCH_D32("+f", d, 0)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kTransposed));
+}
+
+/// d = a b, or d += a b where kAdd, of e4m3 [64 x 32] and [32 x 128] with the 32 contiguous in shared memory. Element 2
+/// n + h of d holds columns 8 n + 2 (t mod 4) and the next as fp16.
+template <bool kAdd>
+__device__ inline void multiply_fp8_group(std::uint32_t (&d)[32], std::uint64_t a, std::uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.f16.e4m3.e4m3 " SALEBENCH_D32_NAMES "%32, %33, %34, 1, 1;"
+               : SALEBENCH_D32("+r", d, 0)
+               : "l"(a), "l"(b), "n"(kAdd));
 }
 
 #undef SALEBENCH_D8

@@ -1,3 +1,4 @@
+#include "kernels/cuda/select/channel_stats.h"
 #include "kernels/cuda/select/sale.cuh"
 
 namespace salebench::cuda {
@@ -6,8 +7,8 @@ namespace {
 SaleBuffers lay_out(const Shape& s, WorkspaceCursor& w) {
   SaleBuffers b;
   b.key_room = ceil_div(s.kv_len, kScanKeys) * kScanKeys;
-  const std::size_t dim = s.head_dim, slabs = ceil_div(s.kv_len, kSlabRows);
-  b.slab_sums = w.take<double>(s.q_heads * slabs * dim);
+  const std::size_t dim = s.head_dim;
+  b.stats = w.take<char>(channel_stats_bytes(s.q_heads, s.kv_len, s.head_dim));
   b.q_mean = w.take<float>(s.q_heads * dim);
   b.k_mean = w.take<float>(s.kv_heads * dim);
   b.q = w.take<std::int8_t>(s.q_heads * dim * s.q_len);
@@ -18,6 +19,18 @@ SaleBuffers lay_out(const Shape& s, WorkspaceCursor& w) {
   b.bias_most = w.take<int>(s.q_heads);
   b.limit = w.take<float>(std::size_t(s.q_heads) * s.q_len);
   return b;
+}
+
+/// Means of the channels of Q and K, or zeros.
+void find_means(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, Stream stream) {
+  const auto means_of = [&](const void* x, int heads, int rows, bool smooth, float* mean) {
+    if (smooth)
+      channel_stats(x, p.dtype, heads, rows, p.shape.head_dim, b.stats, mean, nullptr, stream);
+    else
+      SALEBENCH_CUDA_CHECK(cudaMemsetAsync(mean, 0, sizeof(float) * heads * p.shape.head_dim, stream));
+  };
+  means_of(p.k, p.shape.kv_heads, p.shape.kv_len, options.smooth_k, b.k_mean);
+  means_of(p.q, p.shape.q_heads, p.shape.q_len, options.smooth_q, b.q_mean);
 }
 
 }  // namespace
@@ -44,7 +57,7 @@ void sale_select(const DeviceProblem& p, const SaleOptions& options, const float
   const SaleBuffers b = lay_out(p.shape, cursor);
   const bool codes = options.bits != 16 && !options.all_dense;
   if (codes) {
-    sale_means(p, options, b, stream);
+    find_means(p, options, b, stream);
     sale_quantize(p, options, b, stream);
   }
   sale_reference(p, options, log_thresholds, b, mask, stream);

@@ -10,13 +10,12 @@ namespace salebench::cuda {
 constexpr int kSegmentKeys = 128;  ///< the middle is a whole number of segments
 constexpr int kScanChunks = 8;     ///< 32-key chunks that the scan takes at a time
 constexpr int kScanKeys = kScanChunks * kChunkKeys;
-constexpr int kKeyGroups = 4;   ///< scales in a chunk: keys j with equal (j mod 8) / 2 share one
-constexpr int kSlabRows = 512;  ///< rows that one CTA sums for the means
+constexpr int kKeyGroups = 4;  ///< scales in a chunk: keys j with equal (j mod 8) / 2 share one
 
 /// Estimated logit of row i and key j: q_scale_i * k_scale_j * (q_i . k_j + rint(bias_j / q_scale_i)).
 struct SaleBuffers {
   int key_room;            ///< kv_len rounded up to what the scan takes at a time
-  double* slab_sums;       ///< [heads, slabs, head_dim] of Q or K, whichever is larger
+  void* stats;             ///< what channel_stats works in, for Q or K
   float *q_mean, *k_mean;  ///< [heads, head_dim]; zero where not smoothed
   std::int8_t *q, *k;      ///< codes, [q_heads, q_len, head_dim] and [kv_heads, key_room, head_dim]; packed ones take
                            ///< half of a row's bytes, the lower channel in the lower half of a byte
@@ -52,24 +51,50 @@ struct ScanSpan {
   }
 };
 
-/// Keeps the tiles of a row of the mask whose chunks a warp's lanes found: bit b of `found` is chunk 32 group + b. Only
-/// the middle counts. All lanes take part; several warps may share a row of tiles.
-__device__ inline void keep_found(std::uint32_t* row, const DeviceGrid& grid, int middle_begin, int middle_end,
-                                  int group, unsigned found) {
-  const int chunks = grid.block_k / kChunkKeys;  // of a tile
-  const auto below = [&](int block) {
-    const int count = block * chunks - 32 * group;
-    return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1;
-  };
-  found = __reduce_or_sync(~0u, found) & below(middle_end) & ~below(middle_begin);
-  const int tiles = 32 / chunks, tile = lane_id();
-  const bool kept = tile < tiles && (found >> (tile * chunks) & ((1u << chunks) - 1)) != 0;
-  const unsigned bits = __ballot_sync(~0u, kept);
-  if (bits != 0 && lane_id() == 0) atomicOr(&row[group / chunks], bits << (group % chunks * tiles));
+/// A tile has 2^tile_shift chunks.
+__device__ inline int tile_shift(const DeviceGrid& grid) {
+  return grid.block_k / (2 * kChunkKeys);
 }
 
-/// Means of the channels of Q and K, or zeros.
-void sale_means(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, Stream stream);
+/// Keeps the tiles of a row of the mask whose chunks a warp's lanes found: bit b of `found` is chunk 32 group + b. Only
+/// chunks [begin, end) count, whole tiles. All lanes take part; several warps may share a row of tiles.
+__device__ inline void keep_found(std::uint32_t* row, int tile_shift, int begin, int end, int group, unsigned found) {
+  found = __reduce_or_sync(~0u, found) & lowest_bits(end - 32 * group) & ~lowest_bits(begin - 32 * group);
+  if (tile_shift > 0) {
+    const int tile = lane_id() << tile_shift;  // its first chunk
+    found = __ballot_sync(~0u, tile < 32 && (found >> (tile & 31) & ((1u << (1 << tile_shift)) - 1)) != 0);
+  }
+  const int tiles = 32 >> tile_shift;  // of a group
+  if (found != 0 && lane_id() == 0)
+    atomicOr(&row[group >> tile_shift], found << ((group & ((1 << tile_shift) - 1)) * tiles));
+}
+
+/// Keeps blocks [begin, middle_begin) and [local_begin, end) in a row of the mask, and no other. All threads of the CTA
+/// take part.
+__device__ inline void write_row(std::uint32_t* row, int words, int begin, int middle_begin, int local_begin, int end) {
+  const auto below = [](int bits) { return bits >= 32 ? ~0u : bits <= 0 ? 0u : (1u << bits) - 1; };
+  for (int word = threadIdx.x; word < words; word += blockDim.x)
+    row[word] = (below(end - 32 * word) & ~below(local_begin - 32 * word)) |
+                (below(middle_begin - 32 * word) & ~below(begin - 32 * word));
+}
+
+/// The chunks of the key blocks that are always kept, as a list: those before the middle, then the local ones.
+struct ReferenceList {
+  int first, early, local_begin, count;
+
+  __device__ ReferenceList(const DeviceGrid& grid, int q_block, int local_block) {
+    const int chunks = grid.block_k / kChunkKeys;
+    first = grid.visible_begin(q_block) * chunks;
+    early = middle_begin(grid, q_block) * chunks - first;
+    local_begin = local_block * chunks;
+    const int end = (grid.key_end(grid.q_end(q_block) - 1) + kChunkKeys - 1) / kChunkKeys;
+    count = early + end - local_begin;
+  }
+  __device__ int chunk(int i) const {
+    return i >= count ? int(kNoChunk) : i < early ? first + i : local_begin + i - early;
+  }
+};
+
 /// Codes, scales and bias.
 void sale_quantize(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, Stream stream);
 /// Writes limit, and the mask with sink and local blocks kept. Limits are for q . (k - k_mean).

@@ -3,31 +3,6 @@
 namespace salebench::cuda {
 namespace {
 
-/// The chunks of the key blocks that are always kept, as a list: those before the middle, then the local ones.
-struct ReferenceList {
-  int first, early, local_begin, count;
-
-  __device__ ReferenceList(const DeviceGrid& grid, int q_block, int local_block) {
-    const int chunks = grid.block_k / kChunkKeys;
-    first = grid.visible_begin(q_block) * chunks;
-    early = middle_begin(grid, q_block) * chunks - first;
-    local_begin = local_block * chunks;
-    const int end = (grid.key_end(grid.q_end(q_block) - 1) + kChunkKeys - 1) / kChunkKeys;
-    count = early + end - local_begin;
-  }
-  __device__ int chunk(int i) const {
-    return i >= count ? int(kNoChunk) : i < early ? first + i : local_begin + i - early;
-  }
-};
-
-/// Keeps blocks [begin, middle_begin) and [local_begin, end) in a row of the mask.
-__device__ void write_row(std::uint32_t* row, int words, int begin, int middle_begin, int local_begin, int end) {
-  const auto below = [](int bits) { return bits >= 32 ? ~0u : bits <= 0 ? 0u : (1u << bits) - 1; };
-  for (int word = threadIdx.x; word < words; word += blockDim.x)
-    row[word] = (below(end - 32 * word) & ~below(local_begin - 32 * word)) |
-                (below(middle_begin - 32 * word) & ~below(begin - 32 * word));
-}
-
 /// q . mean for one row of the tile at q.
 template <class T, int kDim>
 __device__ float dot_row(const char* q, int row, const float* mean) {

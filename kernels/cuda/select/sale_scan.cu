@@ -172,7 +172,7 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
   const int cta_row = (a.row_groups - 1 - of_kv_head / a.group) * kCtaRows;
   if (a.limit[std::size_t(head) * a.grid.q_len + cta_row] == INFINITY) return;  // a dense head
   const int row = cta_row + threadIdx.x / 32 * kWarpRows, q_block = row / a.grid.block_q;
-  const int first_block = cta_row / a.grid.block_q, chunks = a.grid.block_k / kChunkKeys;
+  const int first_block = cta_row / a.grid.block_q, chunks = a.grid.block_k / kChunkKeys, shift = tile_shift(a.grid);
   const ScanSpan span(a.grid, first_block,
                       max(first_block, min(a.grid.q_blocks, (cta_row + kCtaRows) / a.grid.block_q) - 1),
                       a.local_blocks);
@@ -205,7 +205,7 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
     stage = stage + 1 == kStages ? 0 : stage + 1;
     next_stage = next_stage + 1 == kStages ? 0 : next_stage + 1;
     if (segment % kGroupSegments == kGroupSegments - 1 || segment == segments - 1) {
-      keep_found(mask_row, a.grid, begin, end, segment / kGroupSegments, found);
+      keep_found(mask_row, shift, begin << shift, end << shift, segment / kGroupSegments, found);
       found = 0;
     }
   }

@@ -24,6 +24,7 @@ __global__ void __launch_bounds__(kRows) exact_scan_kernel(DeviceProblem p, Devi
   const int begin = inside ? middle_begin(grid, q_block) : 0,
             end = inside ? middle_end(grid, q_block, local_blocks) : 0;
   // In groups of 16 steps, which fill a word of found chunks.
+  const int shift = tile_shift(grid);
   const int first_step = span.begin * (grid.block_k / kChunkKeys) / 32 * 16;
   const int steps = (span.end * (grid.block_k / kChunkKeys) + 1) / 2;
 
@@ -61,7 +62,7 @@ __global__ void __launch_bounds__(kRows) exact_scan_kernel(DeviceProblem p, Devi
       if (any) found |= 1u << ((2 * step + n / (kNTiles / 2)) % 32);
     }
     if (step % 16 == 15 || step == steps - 1) {
-      keep_found(mask_row, grid, begin, end, step / 16, found);
+      keep_found(mask_row, shift, begin << shift, end << shift, step / 16, found);
       found = 0;
     }
     __syncthreads();
