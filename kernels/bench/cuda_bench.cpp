@@ -154,7 +154,8 @@ int run(const Options& o) {
     for (const int bits : {4, 8, 16})
       if (o.has("sale")) bench_sale(c, {64, 32}, bits, timer);
     if (o.has("sale")) bench_sale(c, {128, 32}, 8, timer);
-    if (o.has("pooled")) bench_pooled(c, timer);
+    for (const int head_dim : o.head_dims)
+      if (o.has("pooled")) bench_pooled(Case(length, head_dim), timer);
     for (const BlockSize block : {BlockSize{64, 64}, {128, 128}})
       if (o.has("topk")) bench_topk(c, block, timer);
   }
@@ -173,7 +174,7 @@ int main(int argc, char** argv) {
       ->required()
       ->check(CLI::IsMember({"attention", "sale", "pooled", "topk", "truth"}));
   app.add_option("--length", o.lengths, "Tokens")->check(CLI::Range(128, 1 << 20));
-  app.add_option("--head-dim", o.head_dims, "Of attention")->check(CLI::IsMember({64, 128}));
+  app.add_option("--head-dim", o.head_dims, "Of attention and pooled")->check(CLI::IsMember({64, 128}));
   app.add_option("--pause", o.pauses, "Idle milliseconds before each run of attention");
   app.add_option("--dense", o.attention.dense,
                  "Dense kernels to run: ours, cudnn, flashinfer, fa3 (default: all there are)");

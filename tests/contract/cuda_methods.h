@@ -113,6 +113,16 @@ inline std::unique_ptr<Method> prepared(const std::string& name, const Settings&
   if (name == "external") values["masks"] = mask_file(p);
   auto method = make_method(name, values);
   method->set_seed(11);
+  if (settings.per_head && name == "sale_pooled") {  // heads with scans of their own
+    const std::array<ParamValues, 4> scans = {
+        {{{"row_pool", "8"}, {"key_pool", "4"}, {"precision", "fp8"}},
+         {{"row_pool", "1"}, {"key_pool", "2"}, {"score", "max"}, {"precision", "exact"}},
+         {{"row_pool", "4"}, {"key_pool", "4"}, {"score", "max"}, {"precision", "fp8"}},
+         {{"row_pool", "2"}, {"key_pool", "1"}, {"row_stride", "2"}, {"precision", "fp8"}}}};
+    std::vector<ParamValues> of_head;
+    for (int head = 0; head < p.shape.q_heads; ++head) of_head.push_back(scans[std::size_t(head) % scans.size()]);
+    method->set_head_settings(of_head);
+  }
   constexpr std::array kOfHeads = {0.02, 0.0, 0.3, 0.0005, 1.0};
   for (const Param& param : method->all_params())
     for (int head = 0; settings.per_head && param.knob() && head < p.shape.q_heads; ++head)

@@ -21,30 +21,43 @@ struct StackedHeads {
   const int *of_kv_head = nullptr, *counts = nullptr;
 };
 
-/// One scan over all that has it.
-struct PooledWork {
-  PooledScan scan;
-  DeviceGrid grid;
-  int local_blocks;
-  StackedHeads heads;
-  int group_rows;  ///< rows of the stack that a head has in a row block
-  int stack_rows;  ///< of a KV head, rounded up to kStackRows
-  int keys;        ///< pooled keys of a KV head
-};
-
 /// Row r of a stack has the score s * factor - offset (of log2) against a pooled key, where s is the product of codes.
 /// A threshold is part of the offset, so that a score of 0 reaches it; a row past the end has offset +inf.
 struct RowScore {
   float factor, offset;
 };
 
-struct PooledBuffers {
-  void* stats;                   ///< what channel_stats works in
-  float *k_mean, *k_deviation;   ///< [kv_heads, head_dim], [kv_heads]
-  void* k;                       ///< codes [kv_heads, keys, head_dim] of pooled keys minus the mean
-  void* q;                       ///< codes [kv_heads, stack_rows, head_dim]
-  RowScore* rows;                ///< [kv_heads, stack_rows]
-  const float* log2_thresholds;  ///< [q_heads]
+/// One scan, of all heads that have it.
+struct PooledWork {
+  PooledScan scan;
+  DeviceGrid grid;
+  int local_blocks;
+  StackedHeads heads;
+  int group_rows = 0;        ///< rows of the stack that a head has in a row block
+  int stack_rows = 0;        ///< of a KV head, rounded up to kStackRows
+  int keys = 0;              ///< pooled keys of a KV head
+  bool shares_keys = false;  ///< `k` is that of an earlier scan with such keys
+  void* k = nullptr;         ///< codes [kv_heads, keys, head_dim] of pooled keys minus the mean
+  void* q = nullptr;         ///< codes [kv_heads, stack_rows, head_dim]
+  RowScore* rows = nullptr;  ///< [kv_heads, stack_rows]
+};
+
+/// Where the pooled rows of a query head go.
+struct HeadRows {
+  int row_pool, row_stride, group_rows;
+  int place, heads;  ///< the head's among so many of its KV head in the stack
+  bool fp8;
+  void* q;         ///< codes of its KV head's stack
+  RowScore* rows;  ///< likewise
+};
+
+/// Of all heads, whatever their scans.
+struct PooledInputs {
+  void* stats;                  ///< what channel_stats works in
+  float *k_mean, *k_deviation;  ///< [kv_heads, head_dim], [kv_heads]
+  StackedHeads scanned;         ///< heads that are not dense
+  HeadRows* head_rows;          ///< [q_heads]
+  float* log2_thresholds;       ///< [q_heads]
 };
 
 /// The power of two in whose units values up to `most` are codes in [8, 16).
@@ -53,11 +66,12 @@ __device__ inline float code_unit(float most) {
 }
 
 /// Pooled keys of `work` as codes.
-void pool_keys(const DeviceProblem& p, const PooledWork& work, const PooledBuffers& b, Stream stream);
-/// Pooled rows as codes, and their scores' factor and offset.
-void pool_queries(const DeviceProblem& p, const PooledWork& work, const PooledBuffers& b, Stream stream);
+void pool_keys(const DeviceProblem& p, const PooledWork& work, const PooledInputs& in, Stream stream);
+/// Pooled rows of all heads as codes, and their scores' factors and offsets.
+void pool_queries(const DeviceProblem& p, const BlockGrid& grid, int local_blocks, const PooledInputs& in,
+                  Stream stream);
 /// Adds the middle blocks that reach the threshold to the mask.
-void scan_pooled(const DeviceProblem& p, const PooledWork& work, const PooledBuffers& b, MaskView mask, Stream stream);
+void scan_pooled(const DeviceProblem& p, const PooledWork& work, MaskView mask, Stream stream);
 
 /// Calls body(std::bool_constant<fp8>(), std::integral_constant<int, head_dim>()).
 template <class Body>

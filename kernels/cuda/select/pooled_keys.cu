@@ -24,14 +24,14 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void pool_keys(const DeviceProblem& p, const PooledWork& work, const PooledBuffers& b, Stream stream) {
+void pool_keys(const DeviceProblem& p, const PooledWork& work, const PooledInputs& in, Stream stream) {
   dispatch(p.dtype, p.shape.head_dim, [&](auto type, auto) {
     dispatch_operands(work.scan, p.shape.head_dim, [&](auto fp8, auto dim) {
       using T = decltype(type);
       const dim3 ctas(ceil_div(work.keys, kThreads / (dim / 8)), p.shape.kv_heads);
       pool_keys_kernel<T, dim, fp8><<<ctas, kThreads, 0, stream>>>(static_cast<const T*>(p.k), p.shape.kv_len,
-                                                                   work.scan.key_pool, work.keys, b.k_mean,
-                                                                   b.k_deviation, static_cast<char*>(b.k));
+                                                                   work.scan.key_pool, work.keys, in.k_mean,
+                                                                   in.k_deviation, static_cast<char*>(work.k));
     });
   });
   SALEBENCH_CUDA_CHECK(cudaGetLastError());

@@ -16,8 +16,9 @@ constexpr int kQueriesThreads = kQueryConsumers * kGroupThreads + 32;  // the la
 
 struct QueriesArgs {
   CUtensorMap q, k;  ///< boxes of a unit's rows; of one 64 channels of a chunk
-  PooledWork work;
-  PooledBuffers buffers;
+  DeviceGrid grid;
+  int local_blocks;
+  PooledInputs in;
   int items;     ///< KV heads x row blocks
   float scale2;  ///< scale * log2(e)
 };
@@ -42,7 +43,7 @@ struct QueriesShared {
   }
 };
 
-/// A KV head and a row block: units of 64 rows of the heads that have the scan, and the tiles of keys that they need.
+/// A KV head and a row block: units of 64 rows of the heads that are scanned, and the tiles of keys that they need.
 /// Consumer c takes unit 2 r + c in round r, if there is one.
 struct QueriesItem {
   int kv_head, q_block, heads, halves, units, tiles;
@@ -50,12 +51,12 @@ struct QueriesItem {
   ReferenceList list;
 
   __device__ QueriesItem(const QueriesArgs& a, int number, int slots)
-      : kv_head(number / a.work.grid.q_blocks),
-        q_block(number % a.work.grid.q_blocks),
-        heads(a.work.heads.counts[kv_head]),
-        halves(a.work.grid.block_q / kUnitRows),
+      : kv_head(number / a.grid.q_blocks),
+        q_block(number % a.grid.q_blocks),
+        heads(a.in.scanned.counts[kv_head]),
+        halves(a.grid.block_q / kUnitRows),
         units(heads * halves),
-        list(a.work.grid, q_block, middle_end(a.work.grid, q_block, a.work.local_blocks)) {
+        list(a.grid, q_block, middle_end(a.grid, q_block, a.local_blocks)) {
     tiles = (list.count + kTileChunks - 1) / kTileChunks;
     resident = tiles <= slots;
   }
@@ -66,7 +67,7 @@ struct QueriesItem {
   __device__ int half_of(int unit) const { return halves == 2 ? unit % 2 : 0; }
   __device__ int first_row(int unit) const { return (q_block * halves + half_of(unit)) * kUnitRows; }
   __device__ int query_head(const QueriesArgs& a, int unit) const {
-    return a.work.heads.of_kv_head[kv_head * a.work.heads.most + head_of(unit)];
+    return a.in.scanned.of_kv_head[kv_head * a.in.scanned.most + head_of(unit)];
   }
 };
 
@@ -99,7 +100,7 @@ class QueriesProducer {
   }
 
   __device__ void load_tile(const QueriesItem& item, int t) {
-    const DeviceGrid& grid = a_.work.grid;
+    const DeviceGrid& grid = a_.grid;
     shared_.barrier(shared_.empty[place_.slot]).wait(place_.parity ^ 1);
     const Barrier full = shared_.barrier(shared_.full[place_.slot]);
     HopperTile& tile = shared_.tiles[place_.slot];
@@ -124,7 +125,7 @@ class QueriesProducer {
   RingPlace<Shared::kUnits> q_place_;
 };
 
-template <class T, int kDim, bool kFp8>
+template <class T, int kDim>
 class QueriesConsumer {
   using Shared = QueriesShared<kDim>;
   static constexpr int kParts = kDim / 8;  // threads of a pooled row
@@ -154,18 +155,19 @@ class QueriesConsumer {
         }
         if (!busy) continue;
         store_lse(softmax);
-        switch (a_.work.scan.row_pool) {
+        const HeadRows& to = a_.in.head_rows[item.query_head(a_, unit)];
+        switch (to.row_pool) {
           case 1:
-            pool<1>(item, unit);
+            pool<1>(item, unit, to);
             break;
           case 2:
-            pool<2>(item, unit);
+            pool<2>(item, unit, to);
             break;
           case 4:
-            pool<4>(item, unit);
+            pool<4>(item, unit, to);
             break;
           default:
-            pool<8>(item, unit);
+            pool<8>(item, unit, to);
         }
         release(shared_.q_empty[q_slot_]);
       }
@@ -195,7 +197,7 @@ class QueriesConsumer {
     wait_products<0>();
     settle(s);
     const HopperTile& tile = shared_.tiles[place_.slot];
-    const DeviceGrid& grid = a_.work.grid;
+    const DeviceGrid& grid = a_.grid;
     if (tile.cut) {
       if (grid.windowed || grid.sliding_window > 0)
         hide_scores<true>(s, grid, first_row + warp_row(), tile);
@@ -219,14 +221,13 @@ class QueriesConsumer {
 
   /// The unit's rows to pooled ones, of which every row_stride-th is stored. Rows past the end are zeros.
   template <int kPool>
-  __device__ void pool(const QueriesItem& item, int unit) {
-    const int part = threadIdx.x % kParts, stride = a_.work.scan.row_stride;
-    const int stored = a_.work.group_rows / item.halves, left = a_.work.grid.q_len - item.first_row(unit);
-    const std::size_t stack = std::size_t(item.kv_head) * a_.work.stack_rows + item.half_of(unit) * stored +
-                              (item.q_block * item.heads + item.head_of(unit)) * a_.work.group_rows;
-    const float log2_threshold = a_.buffers.log2_thresholds[item.query_head(a_, unit)];
-    const float unit_k = code_unit(a_.buffers.k_deviation[item.kv_head]);
-    const auto* const mean = reinterpret_cast<const float4*>(a_.buffers.k_mean + item.kv_head * kDim) + 2 * part;
+  __device__ void pool(const QueriesItem& item, int unit, const HeadRows& to) {
+    const int part = threadIdx.x % kParts, stride = to.row_stride;
+    const int stored = to.group_rows >> (item.halves == 2), left = a_.grid.q_len - item.first_row(unit);
+    const int first = (item.q_block * to.heads + to.place) * to.group_rows + item.half_of(unit) * stored;
+    const float log2_threshold = a_.in.log2_thresholds[item.query_head(a_, unit)];
+    const float unit_k = code_unit(a_.in.k_deviation[item.kv_head]);
+    const auto* const mean = reinterpret_cast<const float4*>(a_.in.k_mean + item.kv_head * kDim) + 2 * part;
     const float4 low = mean[0], high = mean[1];
     const char* const column = shared_.q[q_slot_] + part / 8 * kUnitRows * 128;
     for (int begin = 0; begin < stored; begin += kRowsAtATime) {
@@ -252,12 +253,14 @@ class QueriesConsumer {
       }
       if (r >= stored) continue;
       const float unit_q = code_unit(most);
-      constexpr int kRowBytes = kDim * (kFp8 ? 1 : 2);
-      store_codes<kFp8>(static_cast<char*>(a_.buffers.q) + (stack + r) * kRowBytes, part, x, 1 / unit_q);
+      if (to.fp8)
+        store_codes<true>(static_cast<char*>(to.q) + std::size_t(first + r) * kDim, part, x, 1 / unit_q);
+      else
+        store_codes<false>(static_cast<char*>(to.q) + std::size_t(first + r) * kDim * 2, part, x, 1 / unit_q);
       if (part == 0)
-        a_.buffers.rows[stack + r] = row < left ? RowScore{unit_q * unit_k * a_.scale2,
-                                                           (lse2 - dot * a_.scale2) * inverse_count + log2_threshold}
-                                                : RowScore{1, INFINITY};
+        to.rows[first + r] = row < left ? RowScore{unit_q * unit_k * a_.scale2,
+                                                   (lse2 - dot * a_.scale2) * inverse_count + log2_threshold}
+                                        : RowScore{1, INFINITY};
     }
   }
 
@@ -268,7 +271,7 @@ class QueriesConsumer {
   int q_slot_ = 0;
 };
 
-template <class T, int kDim, bool kFp8>
+template <class T, int kDim>
 __global__ void __launch_bounds__(kQueriesThreads, 2) pool_queries_kernel(const __grid_constant__ QueriesArgs a) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ __align__(1024) char memory[];
@@ -276,7 +279,7 @@ __global__ void __launch_bounds__(kQueriesThreads, 2) pool_queries_kernel(const 
   if (threadIdx.x == 0) shared.init();
   __syncthreads();
   if (threadIdx.x < kQueryConsumers * kGroupThreads)
-    QueriesConsumer<T, kDim, kFp8>(a, shared).run();
+    QueriesConsumer<T, kDim>(a, shared).run();
   else if (is_elected())
     QueriesProducer<kDim>(a, shared).run();
 #endif

@@ -30,16 +30,20 @@ void dispatch_votes(const PooledScan& scan, const Body& body) {
 
 }  // namespace
 
-void scan_pooled(const DeviceProblem& p, const PooledWork& work, const PooledBuffers& b, MaskView mask, Stream stream) {
+void scan_pooled(const DeviceProblem& p, const PooledWork& work, MaskView mask, Stream stream) {
   const Shape& s = p.shape;
   const auto map = [&](const void* codes, int rows, int box_rows) {
     return work.scan.operands == PooledScan::Operands::fp8
                ? map_byte_rows(codes, s.kv_heads, rows, s.head_dim, box_rows)
                : map_rows(codes, Dtype::fp16, s.kv_heads, rows, s.head_dim, box_rows);
   };
-  const ScanArgs args{
-      map(b.q, work.stack_rows, kStackRows), map(b.k, work.keys, kScannedKeys), work, b.rows, mask.bits, s.kv_heads,
-      work.stack_rows / kStackRows};
+  const ScanArgs args{map(work.q, work.stack_rows, kStackRows),
+                      map(work.k, work.keys, kScannedKeys),
+                      work,
+                      work.rows,
+                      mask.bits,
+                      s.kv_heads,
+                      work.stack_rows / kStackRows};
   dispatch_operands(work.scan, s.head_dim, [&](auto fp8, auto dim) {
     dispatch_votes(work.scan, [&](auto pool, auto mass) { launch(args, fp8, dim, pool, mass, stream); });
   });

@@ -22,50 +22,96 @@ __global__ void keep_always_kernel(DeviceGrid grid, int local_blocks, bool all_d
 }  // namespace
 
 struct PooledSelection::Parts {
-  /// A scan and its heads in device memory.
-  struct Run {
-    PooledWork work;
-    DeviceVector<int> of_kv_head, counts;
-  };
-
   DeviceProblem problem;
-  bool all_dense;
+  BlockGrid grid;
   int local_blocks;
-  DeviceVector<float> log2_thresholds;
-  std::vector<Run> runs;
+  bool all_dense;
+  std::vector<PooledWork> works;
+  PooledInputs in{};
   DeviceBuffer memory;
-  PooledBuffers buffers{};
 };
 
 namespace {
 
-/// Query heads by KV head, of those that have the scan.
-std::vector<std::vector<int>> heads_with(const PooledScan& scan, const SalePooledSide& side, const Shape& shape) {
-  std::vector<std::vector<int>> heads(shape.kv_heads);
-  for (int head = 0; head < shape.q_heads; ++head)
-    if (side.scans[head] == scan && !std::isinf(side.log_thresholds[head]))
+/// Query heads by KV head.
+using HeadLists = std::vector<std::vector<int>>;
+
+/// Those that are scanned, or that have one scan.
+HeadLists heads_with(const SalePooledSide& side, const Shape& shape, const PooledScan* scan = nullptr) {
+  HeadLists heads(shape.kv_heads);
+  for (int head = 0; head < shape.q_heads && !side.all_dense; ++head)
+    if (!std::isinf(side.log_thresholds[head]) && (!scan || side.scans[head] == *scan))
       heads[shape.kv_head_of(head)].push_back(head);
   return heads;
 }
 
-PooledWork make_work(const PooledScan& scan, const SalePooledSide& side, const Shape& shape, const BlockGrid& grid,
-                     int most) {
-  PooledWork work{scan, DeviceGrid(grid), side.local_blocks, {most, nullptr, nullptr}, 0, 0, 0};
+int most_of(const HeadLists& heads) {
+  std::size_t most = 0;
+  for (const std::vector<int>& of_kv_head : heads) most = std::max(most, of_kv_head.size());
+  return int(most);
+}
+
+/// Takes device memory, in the same order each time; with a null base only the sizes count, and nothing is uploaded.
+class Layout {
+ public:
+  explicit Layout(void* base) : cursor_(base), uploads_(base != nullptr) {}
+
+  template <class T>
+  T* take(std::size_t count) {
+    return cursor_.take<T>(count);
+  }
+  template <class T>
+  T* upload(const std::vector<T>& values) {
+    T* const at = take<T>(values.size());
+    if (uploads_) copy_to_device(at, values.data(), values.size() * sizeof(T), nullptr);
+    return at;
+  }
+  StackedHeads upload(const HeadLists& heads) {
+    const int most = most_of(heads);
+    std::vector<int> padded(heads.size() * most), counts;
+    for (std::size_t i = 0; i < heads.size(); ++i) {
+      std::ranges::copy(heads[i], padded.begin() + std::ptrdiff_t(i) * most);
+      counts.push_back(int(heads[i].size()));
+    }
+    return {most, upload(padded), upload(counts)};
+  }
+  std::size_t used() const { return cursor_.used(); }
+
+ private:
+  WorkspaceCursor cursor_;
+  bool uploads_;
+};
+
+PooledWork make_work(const PooledScan& scan, const SalePooledSide& side, const Shape& s, const BlockGrid& grid,
+                     const HeadLists& heads, const std::vector<PooledWork>& before, Layout& layout) {
+  PooledWork work{scan, DeviceGrid(grid), side.local_blocks, layout.upload(heads)};
+  const std::size_t row_bytes = s.head_dim * (scan.operands == PooledScan::Operands::fp8 ? 1 : 2);
   work.group_rows = grid.block.q / scan.row_pool / scan.row_stride;
-  work.stack_rows = ceil_div(grid.q_blocks() * most * work.group_rows, kStackRows) * kStackRows;
-  work.keys = ceil_div(shape.kv_len, scan.key_pool);
+  work.stack_rows = ceil_div(grid.q_blocks() * work.heads.most * work.group_rows, kStackRows) * kStackRows;
+  work.keys = ceil_div(s.kv_len, scan.key_pool);
+  for (const PooledWork& other : before)
+    if (other.scan.key_pool == scan.key_pool && other.scan.operands == scan.operands)
+      work.shares_keys = true, work.k = other.k;
+  if (!work.shares_keys) work.k = layout.take<char>(s.kv_heads * work.keys * row_bytes);
+  work.q = layout.take<char>(std::size_t(s.kv_heads) * work.stack_rows * row_bytes);
+  work.rows = layout.take<RowScore>(std::size_t(s.kv_heads) * work.stack_rows);
   return work;
 }
 
-PooledBuffers lay_out(const Shape& s, std::size_t keys, std::size_t rows, std::size_t code_bytes, WorkspaceCursor& w) {
-  PooledBuffers b{};
-  b.stats = w.take<char>(channel_stats_bytes(s.kv_heads, s.kv_len, s.head_dim));
-  b.k_mean = w.take<float>(std::size_t(s.kv_heads) * s.head_dim);
-  b.k_deviation = w.take<float>(s.kv_heads);
-  b.k = w.take<char>(s.kv_heads * keys * s.head_dim * code_bytes);
-  b.q = w.take<char>(s.kv_heads * rows * s.head_dim * code_bytes);
-  b.rows = w.take<RowScore>(s.kv_heads * rows);
-  return b;
+void place_heads(const PooledWork& work, const HeadLists& heads, int head_dim, std::vector<HeadRows>& head_rows) {
+  const bool fp8 = work.scan.operands == PooledScan::Operands::fp8;
+  for (std::size_t kv_head = 0; kv_head < heads.size(); ++kv_head)
+    for (std::size_t place = 0; place < heads[kv_head].size(); ++place) {
+      const std::size_t rows = kv_head * work.stack_rows;
+      head_rows[heads[kv_head][place]] = {work.scan.row_pool,
+                                          work.scan.row_stride,
+                                          work.group_rows,
+                                          int(place),
+                                          int(heads[kv_head].size()),
+                                          fp8,
+                                          static_cast<char*>(work.q) + rows * head_dim * (fp8 ? 1 : 2),
+                                          work.rows + rows};
+    }
 }
 
 }  // namespace
@@ -76,54 +122,49 @@ PooledSelection::PooledSelection(const SalePooledSide& side, const DeviceProblem
   require(why_unsupported(s, problem.scale));
   require(problem.causal ? nullptr : "sale_pooled is defined for causal attention only");
   require(why_unsupported(grid.block));
-  parts_->problem = problem, parts_->all_dense = side.all_dense, parts_->local_blocks = side.local_blocks;
-  std::vector<float> log2_thresholds;
-  for (const float natural : side.log_thresholds) log2_thresholds.push_back(natural * 1.4426950409f);
-  parts_->log2_thresholds = DeviceVector<float>(log2_thresholds, nullptr);
-  std::size_t keys = 0, rows = 0, code_bytes = 1;
+  Parts& parts = *parts_;
+  parts.problem = problem, parts.grid = grid, parts.local_blocks = side.local_blocks, parts.all_dense = side.all_dense;
   std::vector<PooledScan> scans = side.scans;
   std::ranges::sort(scans);
   scans.erase(std::ranges::unique(scans).begin(), scans.end());
-  for (const PooledScan& scan : scans) {
-    require(why_unsupported(scan, grid.block));
-    const std::vector<std::vector<int>> heads = heads_with(scan, side, s);
-    std::size_t most = 0;
-    for (const std::vector<int>& of_kv_head : heads) most = std::max(most, of_kv_head.size());
-    if (most == 0 || side.all_dense) continue;
-    std::vector<int> padded(s.kv_heads * most), counts;
-    for (int kv_head = 0; kv_head < s.kv_heads; ++kv_head) {
-      std::ranges::copy(heads[kv_head], padded.begin() + std::ptrdiff_t(kv_head * most));
-      counts.push_back(int(heads[kv_head].size()));
+  std::vector<float> log2_thresholds;
+  for (const float natural : side.log_thresholds) log2_thresholds.push_back(natural * 1.4426950409f);
+  for (const bool real : {false, true}) {  // first for the size alone
+    Layout layout(parts.memory.data());
+    parts.works.clear();
+    std::vector<HeadRows> head_rows(s.q_heads);
+    for (const PooledScan& scan : scans) {
+      const HeadLists heads = heads_with(side, s, &scan);
+      if (most_of(heads) == 0) continue;
+      require(why_unsupported(scan, grid.block));
+      parts.works.push_back(make_work(scan, side, s, grid, heads, parts.works, layout));
+      place_heads(parts.works.back(), heads, s.head_dim, head_rows);
     }
-    Parts::Run run{make_work(scan, side, s, grid, int(most)), {padded, nullptr}, {counts, nullptr}};
-    run.work.heads.of_kv_head = run.of_kv_head.data(), run.work.heads.counts = run.counts.data();
-    keys = std::max(keys, std::size_t(run.work.keys)), rows = std::max(rows, std::size_t(run.work.stack_rows));
-    if (scan.operands == PooledScan::Operands::fp16) code_bytes = 2;
-    parts_->runs.push_back(std::move(run));
+    parts.in.stats = layout.take<char>(channel_stats_bytes(s.kv_heads, s.kv_len, s.head_dim));
+    parts.in.k_mean = layout.take<float>(std::size_t(s.kv_heads) * s.head_dim);
+    parts.in.k_deviation = layout.take<float>(s.kv_heads);
+    parts.in.scanned = layout.upload(heads_with(side, s));
+    parts.in.head_rows = layout.upload(head_rows);
+    parts.in.log2_thresholds = layout.upload(log2_thresholds);
+    if (!real) parts.memory = DeviceBuffer(layout.used());
   }
-  WorkspaceCursor size(nullptr);
-  lay_out(s, keys, rows, code_bytes, size);
-  parts_->memory = DeviceBuffer(size.used());
-  WorkspaceCursor cursor(parts_->memory.data());
-  parts_->buffers = lay_out(s, keys, rows, code_bytes, cursor);
-  parts_->buffers.log2_thresholds = parts_->log2_thresholds.data();
 }
 
 PooledSelection::~PooledSelection() = default;
 
 void PooledSelection::run(MaskView mask, Stream stream) const {
   const DeviceProblem& p = parts_->problem;
-  const PooledBuffers& b = parts_->buffers;
+  const PooledInputs& in = parts_->in;
   keep_always_kernel<<<dim3(mask.grid.q_blocks(), mask.heads), 64, 0, stream>>>(
-      DeviceGrid(mask.grid), parts_->local_blocks, parts_->all_dense, b.log2_thresholds, mask.bits);
+      DeviceGrid(mask.grid), parts_->local_blocks, parts_->all_dense, in.log2_thresholds, mask.bits);
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
-  if (parts_->runs.empty()) return;
-  channel_stats(p.k, p.dtype, p.shape.kv_heads, p.shape.kv_len, p.shape.head_dim, b.stats, b.k_mean, b.k_deviation,
+  if (parts_->works.empty()) return;
+  channel_stats(p.k, p.dtype, p.shape.kv_heads, p.shape.kv_len, p.shape.head_dim, in.stats, in.k_mean, in.k_deviation,
                 stream);
-  for (const Parts::Run& run : parts_->runs) {
-    pool_keys(p, run.work, b, stream);
-    pool_queries(p, run.work, b, stream);
-    scan_pooled(p, run.work, b, mask, stream);
+  pool_queries(p, parts_->grid, parts_->local_blocks, in, stream);
+  for (const PooledWork& work : parts_->works) {
+    if (!work.shares_keys) pool_keys(p, work, in, stream);
+    scan_pooled(p, work, mask, stream);
   }
 }
 
