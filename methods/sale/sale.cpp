@@ -161,7 +161,9 @@ class Sale : public Method {
   std::vector<double> row_limits(const HostProblem& p, ConstMaskView mask, int head, int qb) const {
     std::vector<double> limit;
     for (int i = mask.grid.q_begin(qb); i < mask.grid.q_end(qb); ++i)
-      limit.push_back((sale::kept_lse(p, mask, head, i) + log_threshold(p.shape, head)) / p.scale);
+      limit.push_back((sale::kept_lse(p, mask, head, i, p.q_head(head) + std::size_t(i) * p.shape.head_dim) +
+                       log_threshold(p.shape, head)) /
+                      p.scale);
     return limit;
   }
 

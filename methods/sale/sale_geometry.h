@@ -55,10 +55,9 @@ inline double log_threshold(double threshold, bool inverse_length, int kv_len) {
   return std::log(threshold) + (inverse_length ? std::log(double(kReferenceLength) / kv_len) : 0.0);
 }
 
-/// Log-sum-exp of scale * q . k of row i over the keys that it sees and whose block is kept in the mask.
-inline double kept_lse(const HostProblem& p, ConstMaskView mask, int head, int i) {
+/// Log-sum-exp of scale * q . k over the keys that row i sees and whose block is kept in the mask.
+inline double kept_lse(const HostProblem& p, ConstMaskView mask, int head, int i, const float* q) {
   const int dim = p.shape.head_dim, qb = i / mask.grid.block.q;
-  const float* const q = p.q_head(head) + std::size_t(i) * dim;
   std::vector<double> logits;
   for (int j = p.key_begin(i); j < p.key_end(i); ++j) {
     if (!mask.kept(head, qb, j / mask.grid.block.k)) continue;

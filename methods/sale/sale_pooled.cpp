@@ -1,11 +1,13 @@
 // SALE with a cheaper scan: the relative attention score of SALE (arXiv 2505.24179), from means of adjacent queries and
 // keys, fewer rows, fewer channels or fewer bits. No paper has it; it is this project's, for chips without 4-bit
 // products.
-//   L_i: log-sum-exp of a row over its sink and local keys, exact, then its mean over the rows that are pooled.
+//   L_i:  log-sum-exp of pooled row i over the sink and local keys that the last of its rows sees, exact and unpooled.
 //   max:  the largest exp(scale q_i . k_j - L_i) of a tile, as SALE.
 //   mass: the mean over a tile's rows of the sum over its keys of key_pool * exp(scale q_i . k_j - L_i), as each pooled
 //         key stands for key_pool keys: an estimate of the tile's attention mass relative to sink and local keys. A
 //         mean hides what varies inside a pool, so the estimate is low (Jensen); thresholds are calibrated for a scan.
+// The mean of the rows' own log-sum-exps in place of L_i costs more and keeps as many tiles at equal error, that of one
+// of the rows keeps up to a tenth more (docs/calibrating.md).
 // Sink, local and middle key blocks and short inputs: as sale (sale_geometry.h).
 #include <cmath>
 #include <limits>
@@ -74,7 +76,7 @@ class SalePooled : public Method {
   About about() const override {
     return {
         "this project, after SALE (arXiv 2505.24179)",
-        "logits of pooled queries and keys against the mean log-sum-exp of the pooled rows over sink and local keys",
+        "logits of pooled queries and keys against the log-sum-exp of the pooled query over sink and local keys",
         "tiles whose largest relative score, or relative mass, reaches the threshold, sink and local blocks",
         "not a published method; a float scan on every precision, so that only the reduction shows in the CPU time"};
   }
@@ -132,11 +134,14 @@ class SalePooled : public Method {
         continue;
       }
       const std::vector<cpu::ScanRange> middle = sale::keep_sink_and_local(mask, head, local_blocks_);
-      std::vector<float> lse;
-      for (int i = 0; i < p.shape.q_len; ++i) lse.push_back(float(sale::kept_lse(p, mask, head, i)));
       const Scan& scan = scan_of(head);
-      const std::vector<float> row_lse = sale::reduce_rows(lse, reduction(scan, p.shape));
-      const sale::ReducedHead reduced = sale::reduce(p, head, reduction(scan, p.shape));
+      const sale::Reduction reduction = reduction_of(scan, p.shape);
+      const std::vector<float> rows = sale::pooled_rows(p, head, reduction);
+      const sale::ReducedHead reduced = sale::reduce(p, head, reduction);
+      std::vector<float> row_lse;
+      for (int i = 0; i < reduced.rows; ++i)
+        row_lse.push_back(float(sale::kept_lse(p, mask, head, sale::last_token(i, reduction, p.shape.q_len),
+                                               &rows[std::size_t(i) * p.shape.head_dim])));
       for (int qb = 0; qb < mask.grid.q_blocks(); ++qb)
         for (int kb = middle[qb].begin; kb < middle[qb].end; ++kb)
           if (tile_score(scan, reduced, row_lse, p.scale, qb, kb) >= log_threshold(p.shape, head))
@@ -153,19 +158,19 @@ class SalePooled : public Method {
     p.k = keys;
     std::vector<cpu::ScanRange> middle;
     for (int head = 0; head < mask.heads; ++head) middle = sale::keep_sink_and_local(mask, head, local_blocks_);
-    std::vector<float> lse(std::size_t(p.shape.q_heads) * p.shape.q_len);
-    // On the original K, whose values are often of 16 bits, for which the kernel needs fewer products.
-    cpu::block_sparse_attention(original, mask, {{}, lse});
-    cpu::shift_lse(original, means, -1, lse);
+    const std::vector<float> lse = reference(original, means, mask);
     for (int head = 0; head < mask.heads; ++head) {
       if (dense_head(head)) {
         keep_causal(mask, head);
         continue;
       }
       const Scan& scan = scan_of(head);
-      const std::span<const float> of_head(&lse[std::size_t(head) * p.shape.q_len], std::size_t(p.shape.q_len));
-      const std::vector<float> row_lse = sale::reduce_rows(of_head, reduction(scan, p.shape));
-      const sale::ReducedHead reduced = sale::reduce(p, head, reduction(scan, p.shape));
+      const sale::Reduction reduction = reduction_of(scan, p.shape);
+      const sale::ReducedHead reduced = sale::reduce(p, head, reduction);
+      std::vector<float> row_lse;
+      for (int i = 0; i < reduced.rows; ++i)
+        row_lse.push_back(
+            lse[std::size_t(head) * p.shape.q_len + std::size_t(sale::last_token(i, reduction, p.shape.q_len))]);
       const std::vector<float> score = cpu::reduced_tile_scores(
           {reduced.dim, reduced.rows, rows_per_block(scan), reduced.keys, tile_keys(scan), reduced.q, reduced.k,
            row_lse, p.scale},
@@ -181,6 +186,25 @@ class SalePooled : public Method {
   struct SmoothedKeys {
     std::vector<float> values;  ///< kept from call to call
   };
+
+  /// [q_heads, q_len]: L of each pooled row, at its last token, over what the mask keeps. Other tokens hold anything.
+  std::vector<float> reference(const HostProblem& original, const std::vector<float>& means, ConstMaskView mask) const {
+    const Shape& s = original.shape;
+    std::vector<float> pooled(original.q.begin(), original.q.end()), lse(std::size_t(s.q_heads) * s.q_len);
+    for (int head = 0; head < s.q_heads; ++head) {
+      const sale::Reduction reduction = reduction_of(scan_of(head), s);
+      const std::vector<float> rows = sale::pooled_rows(original, head, reduction);
+      for (int i = 0; i < int(rows.size()) / s.head_dim; ++i)
+        std::copy_n(
+            &rows[std::size_t(i) * s.head_dim], s.head_dim,
+            &pooled[head * original.q_head_size() + std::size_t(sale::last_token(i, reduction, s.q_len)) * s.head_dim]);
+    }
+    HostProblem p = original;  // with its own K, whose values are often of 16 bits: the kernel needs fewer products
+    p.q = pooled;
+    cpu::block_sparse_attention(p, mask, {{}, lse});
+    cpu::shift_lse(p, means, -1, lse);
+    return lse;
+  }
 
   /// ln of a tile's relative score.
   double tile_score(const Scan& scan, const sale::ReducedHead& x, const std::vector<float>& row_lse, float scale,
@@ -203,7 +227,7 @@ class SalePooled : public Method {
   static double log_keys_of_key(const Scan& scan) {
     return scan.score == Score::mass ? std::log(double(scan.key_pool)) : 0.0;
   }
-  static sale::Reduction reduction(const Scan& scan, const Shape& shape) {
+  static sale::Reduction reduction_of(const Scan& scan, const Shape& shape) {
     return {scan.row_pool, scan.row_stride, scan.key_pool, std::max(1, shape.head_dim / scan.channel_parts),
             scan.format};
   }
@@ -216,6 +240,6 @@ class SalePooled : public Method {
   bool dense_head(int head) const { return threshold_[head] <= 0; }
 };
 
-SALEBENCH_METHOD(SalePooled, "sale_pooled", 1, "SALE's score from pooled queries and keys: a scan of an eighth");
+SALEBENCH_METHOD(SalePooled, "sale_pooled", 2, "SALE's score from pooled queries and keys: a scan of an eighth");
 
 }  // namespace salebench

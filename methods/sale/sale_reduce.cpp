@@ -43,12 +43,17 @@ void round_to_fp8(std::span<float> x, float most) {
 
 }  // namespace
 
+std::vector<float> pooled_rows(const HostProblem& p, int head, const Reduction& reduction) {
+  const Shape& s = p.shape;
+  return every(cpu::mean_pool(p.q_head(head), s.q_len, s.head_dim, reduction.row_pool), s.head_dim,
+               reduction.row_stride);
+}
+
 ReducedHead reduce(const HostProblem& p, int head, const Reduction& reduction) {
   const Shape& s = p.shape;
   ReducedHead out;
   out.dim = reduction.channels;
-  out.q =
-      every(cpu::mean_pool(p.q_head(head), s.q_len, s.head_dim, reduction.row_pool), s.head_dim, reduction.row_stride);
+  out.q = pooled_rows(p, head, reduction);
   out.k = cpu::mean_pool(p.k_of(head), s.kv_len, s.head_dim, reduction.key_pool);
   if (out.dim < s.head_dim) {
     const Rotation rotation = make_rotation(sample(out.q, s.head_dim), sample(out.k, s.head_dim), s.head_dim, out.dim);
@@ -69,10 +74,6 @@ ReducedHead reduce(const HostProblem& p, int head, const Reduction& reduction) {
                  out.dim < s.head_dim ? largest(out.k) : largest({p.k_of(head), std::size_t(s.kv_len) * s.head_dim}));
   }
   return out;
-}
-
-std::vector<float> reduce_rows(std::span<const float> x, const Reduction& reduction) {
-  return every(cpu::mean_pool(x.data(), int(x.size()), 1, reduction.row_pool), 1, reduction.row_stride);
 }
 
 }  // namespace salebench::sale

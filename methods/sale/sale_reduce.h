@@ -1,6 +1,7 @@
 // Smaller operands for SALE's scan: fewer query rows, fewer keys, fewer channels, fewer bits.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <vector>
@@ -30,7 +31,12 @@ struct ReducedHead {
 /// p has the mean taken out of K. The rotation is computed on a sample of the pooled rows and keys.
 ReducedHead reduce(const HostProblem& p, int head, const Reduction& reduction);
 
-/// The mean of a value over the tokens of each reduced row: x [q_len] to [rows].
-std::vector<float> reduce_rows(std::span<const float> x, const Reduction& reduction);
+/// The means of query rows that remain, of all channels and unrounded: [rows, head_dim].
+std::vector<float> pooled_rows(const HostProblem& p, int head, const Reduction& reduction);
+
+/// The last token that reduced row i is a mean of.
+inline int last_token(int i, const Reduction& reduction, int q_len) {
+  return std::min(q_len, i * reduction.row_stride * reduction.row_pool + reduction.row_pool) - 1;
+}
 
 }  // namespace salebench::sale

@@ -111,10 +111,11 @@ class HopperConsumer {
     wait_products<1>();
     settle(s);
     if (!kPlain && agreed(shared_.tiles[keys].cut)) {
+      const int rows[2] = {row(item_), row(item_) + 8};
       if (a_.grid.windowed || a_.grid.sliding_window > 0)
-        hide_scores<true>(s, a_.grid, row(item_), shared_.tiles[keys]);
+        hide_scores<true>(s, a_.grid, rows, shared_.tiles[keys]);
       else
-        hide_scores<false>(s, a_.grid, row(item_), shared_.tiles[keys]);
+        hide_scores<false>(s, a_.grid, rows, shared_.tiles[keys]);
     }
     release(shared_.empty[keys]);
     float rescale[2];

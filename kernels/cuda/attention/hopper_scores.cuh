@@ -57,16 +57,18 @@ struct HopperSoftmax {
   }
 };
 
-/// Sets the scores of keys that a row does not see to -inf; `row` is the first of the thread's two.
-template <bool kWindows>
-__device__ inline void hide_scores(float (&s)[kScores], const DeviceGrid& grid, int row, const HopperTile& tile) {
-  const int ends[2] = {grid.key_end(row), grid.key_end(row + 8)};
+/// Sets the scores of keys that a row does not see to -inf; `rows` are the thread's two. The scores are those of the
+/// tile's first chunks.
+template <bool kWindows, int kCount>
+__device__ inline void hide_scores(float (&s)[kCount], const DeviceGrid& grid, const int (&rows)[2],
+                                   const HopperTile& tile) {
+  const int ends[2] = {grid.key_end(rows[0]), grid.key_end(rows[1])};
 #pragma unroll
-  for (int chunk = 0; chunk < kTileChunks; ++chunk)
+  for (int chunk = 0; chunk < kCount / 16; ++chunk)
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int key = tile.chunks[chunk] * kChunkKeys;
-      const std::uint32_t seen = kWindows ? grid.visible_keys(row + 8 * h, key) : lowest_bits(ends[h] - key);
+      const std::uint32_t seen = kWindows ? grid.visible_keys(rows[h], key) : lowest_bits(ends[h] - key);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {  // keys 8 (i / 2) + 2 (lane mod 4) + i mod 2
         float& score = s[16 * chunk + 4 * (i / 2) + 2 * h + i % 2];

@@ -83,6 +83,19 @@ __device__ inline void multiply_group(float (&d)[64], std::uint64_t a, std::uint
                  : "l"(a), "l"(b), "n"(kAdd));
 }
 
+template <class T, bool kAdd>
+__device__ inline void multiply_group(float (&d)[32], std::uint64_t a, std::uint64_t b) {
+  if constexpr (std::is_same_v<T, __half>)
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " SALEBENCH_D32_NAMES "%32, %33, %34, 1, 1, 0, 0;"
+                 : SALEBENCH_D32("+f", d, 0)
+                 : "l"(a), "l"(b), "n"(kAdd));
+  else
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " SALEBENCH_D32_NAMES
+                 "%32, %33, %34, 1, 1, 0, 0;"
+                 : SALEBENCH_D32("+f", d, 0)
+                 : "l"(a), "l"(b), "n"(kAdd));
+}
+
 /// d += a b with a in registers. b is [16, N] with its 16 contiguous in memory if not kTransposed, else its N.
 template <class T, bool kTransposed>
 __device__ inline void multiply_group(float (&d)[64], const std::uint32_t (&a)[4], std::uint64_t b) {

@@ -24,7 +24,7 @@ struct Stats {
 
 /// Over kSlabRows rows of a head: float32 sums over the rows of a thread, double from there on.
 template <class T, int kDim>
-__global__ void __launch_bounds__(kThreads) slab_kernel(const T* x, int rows, Stats* slabs) {
+__global__ void __launch_bounds__(kThreads, 4) slab_kernel(const T* x, int rows, Stats* slabs) {
   constexpr int kChunks = kDim / 8, kPass = kThreads / kChunks;
   __shared__ float partial[3][kPass][kDim];
   const int part = threadIdx.x % kChunks, first = threadIdx.x / kChunks, begin = blockIdx.x * kSlabRows;

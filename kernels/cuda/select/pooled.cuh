@@ -39,6 +39,7 @@ struct PooledWork {
   bool shares_keys = false;  ///< `k` is that of an earlier scan with such keys
   void* k = nullptr;         ///< codes [kv_heads, keys, head_dim] of pooled keys minus the mean
   void* q = nullptr;         ///< codes [kv_heads, stack_rows, head_dim]
+  void* means = nullptr;     ///< the same rows in the problem's type
   RowScore* rows = nullptr;  ///< [kv_heads, stack_rows]
 };
 
@@ -47,15 +48,14 @@ struct HeadRows {
   int row_pool, row_stride, group_rows;
   int place, heads;  ///< the head's among so many of its KV head in the stack
   bool fp8;
-  void* q;         ///< codes of its KV head's stack
-  RowScore* rows;  ///< likewise
+  void *q, *means;  ///< codes and means of its KV head's stack
+  RowScore* rows;   ///< likewise
 };
 
 /// Of all heads, whatever their scans.
 struct PooledInputs {
   void* stats;                  ///< what channel_stats works in
   float *k_mean, *k_deviation;  ///< [kv_heads, head_dim], [kv_heads]
-  StackedHeads scanned;         ///< heads that are not dense
   HeadRows* head_rows;          ///< [q_heads]
   float* log2_thresholds;       ///< [q_heads]
 };
@@ -67,9 +67,10 @@ __device__ inline float code_unit(float most) {
 
 /// Pooled keys of `work` as codes.
 void pool_keys(const DeviceProblem& p, const PooledWork& work, const PooledInputs& in, Stream stream);
-/// Pooled rows of all heads as codes, and their scores' factors and offsets.
-void pool_queries(const DeviceProblem& p, const BlockGrid& grid, int local_blocks, const PooledInputs& in,
-                  Stream stream);
+/// Pooled rows of all heads, at most `most_rows` of one, and their scores' factors and offsets but for the reference.
+void pool_queries(const DeviceProblem& p, const BlockGrid& grid, const PooledInputs& in, int most_rows, Stream stream);
+/// Adds the log-sum-exp of each row over the sink and local keys that its last query row sees to the row's offset.
+void add_reference(const DeviceProblem& p, const PooledWork& work, Stream stream);
 /// Adds the middle blocks that reach the threshold to the mask.
 void scan_pooled(const DeviceProblem& p, const PooledWork& work, MaskView mask, Stream stream);
 

@@ -176,14 +176,14 @@ class ScanConsumer {
     settle(products);
     const int chunk = tile * kChunks % 32;
     if constexpr (kMass) {
-      __half2 sums[2 * kPool];
+      std::uint32_t sums[2 * kPool];
       sum_chunks<kPool>(products, factor_[half], offset_[half], sums);
       sum_over_lanes<2 * kPool>(sums);
       constexpr int kLanes = 16 / kPool;  // that hold the same pair
       if (lane_id() % kLanes == 0)
         *reinterpret_cast<float2*>(
             &shared_.sums[words_ % 2][group_][half * 4 + warp()][chunk + lane_id() / kLanes * 2]) =
-            __half22float2(sums[0]);
+            __half22float2(pair_of(sums[0]));
     } else {
       found_[half] |= reached_chunks<kPool>(products, offset_[half]) << chunk;
     }

@@ -64,7 +64,7 @@ struct PairExponential {
 /// Score mass. Sums of the thread's exponentials by chunk, two chunks a pair: chunk 2 i in the lower half of sums[i].
 template <int kPool>
 __device__ inline void sum_chunks(const std::uint32_t (&s)[32], const float (&factors)[2], const float (&offsets)[2],
-                                  __half2 (&sums)[2 * kPool]) {
+                                  std::uint32_t (&sums)[2 * kPool]) {
   constexpr int kColumns = 4 / kPool;
   const __half2 factor[2] = {__float2half2_rn(factors[0]), __float2half2_rn(factors[1])};
   const __half2 offset[2] = {__float2half2_rn(offsets[0]), __float2half2_rn(offsets[1])};
@@ -79,12 +79,12 @@ __device__ inline void sum_chunks(const std::uint32_t (&s)[32], const float (&fa
                                     PairExponential::of(__hfma2_sat(pair_of(s[2 * n + 1]), factor[1], offset[1])));
         sum[c] = n == (2 * i + c) * kColumns ? two : __hadd2(sum[c], two);
       }
-    sums[i] = __hadd2(__lows2half2(sum[0], sum[1]), __highs2half2(sum[0], sum[1]));
+    sums[i] = bits_of(__hadd2(__lows2half2(sum[0], sum[1]), __highs2half2(sum[0], sum[1])));
   }
 }
 template <int kPool>
 __device__ inline void sum_chunks(const float (&s)[64], const float (&factors)[2], const float (&offsets)[2],
-                                  __half2 (&sums)[2 * kPool]) {
+                                  std::uint32_t (&sums)[2 * kPool]) {
   constexpr int kColumns = 4 / kPool;
 #pragma unroll
   for (int i = 0; i < 2 * kPool; ++i) {
@@ -98,23 +98,25 @@ __device__ inline void sum_chunks(const float (&s)[64], const float (&factors)[2
                                             __saturatef(fmaf(s[at + 1], factors[h], offsets[h])));
         sum[c] = __hadd2(sum[c], PairExponential::of(x));
       }
-    sums[i] = __hadd2(__lows2half2(sum[0], sum[1]), __highs2half2(sum[0], sum[1]));
+    sums[i] = bits_of(__hadd2(__lows2half2(sum[0], sum[1]), __highs2half2(sum[0], sum[1])));
   }
 }
 
-/// Sums over the lanes of a warp. Lane l ends with pair l / (16 / kPool) in sums[0].
+/// Sums over the lanes of a warp. Lane l ends with pair l / (16 / kPool) in sums[0]. Pairs are bits here, as a choice
+/// between two __half2 is one between addresses to the compiler.
 template <int kLeft, int kStep = 16, int kPairs>
-__device__ inline void sum_over_lanes(__half2 (&sums)[kPairs]) {
+__device__ inline void sum_over_lanes(std::uint32_t (&sums)[kPairs]) {
   if constexpr (kLeft > 1) {  // a lane goes on with half of them
     const bool upper = threadIdx.x & kStep;
 #pragma unroll
     for (int i = 0; i < kLeft / 2; ++i) {
-      const __half2 kept = upper ? sums[i + kLeft / 2] : sums[i], given = upper ? sums[i] : sums[i + kLeft / 2];
-      sums[i] = __hadd2(kept, __shfl_xor_sync(~0u, given, kStep));
+      const std::uint32_t low = sums[i], high = sums[i + kLeft / 2];
+      const std::uint32_t other = __shfl_xor_sync(~0u, upper ? low : high, kStep);
+      sums[i] = bits_of(__hadd2(pair_of(upper ? high : low), pair_of(other)));
     }
     sum_over_lanes<kLeft / 2, kStep / 2>(sums);
   } else if constexpr (kStep > 0) {
-    sums[0] = __hadd2(sums[0], __shfl_xor_sync(~0u, sums[0], kStep));
+    sums[0] = bits_of(__hadd2(pair_of(sums[0]), pair_of(__shfl_xor_sync(~0u, sums[0], kStep))));
     sum_over_lanes<1, kStep / 2>(sums);
   }
 }

@@ -69,8 +69,8 @@ __device__ inline void keep_found(std::uint32_t* row, int tile_shift, int begin,
     atomicOr(&row[group >> tile_shift], found << ((group & ((1 << tile_shift) - 1)) * tiles));
 }
 
-/// Keeps blocks [begin, middle_begin) and [local_begin, end) in a row of the mask, and no other. All threads of the CTA
-/// take part.
+/// Keeps blocks [begin, middle_begin) and [local_begin, end) in a row of the mask, and no other, by the threads with
+/// one threadIdx.y.
 __device__ inline void write_row(std::uint32_t* row, int words, int begin, int middle_begin, int local_begin, int end) {
   const auto below = [](int bits) { return bits >= 32 ? ~0u : bits <= 0 ? 0u : (1u << bits) - 1; };
   for (int word = threadIdx.x; word < words; word += blockDim.x)

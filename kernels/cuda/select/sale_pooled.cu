@@ -10,10 +10,15 @@
 namespace salebench::cuda {
 namespace {
 
+constexpr int kMaskRows = 8;  // of a CTA, a warp each
+
 /// Sink and local blocks of a row of the mask, or all that the row sees where the head is dense.
-__global__ void keep_always_kernel(DeviceGrid grid, int local_blocks, bool all_dense, const float* log2_thresholds,
-                                   std::uint32_t* bits) {
-  const int q_block = blockIdx.x, head = blockIdx.y, begin = middle_begin(grid, q_block);
+__global__ void __launch_bounds__(32 * kMaskRows)
+    keep_always_kernel(DeviceGrid grid, int local_blocks, bool all_dense, const float* log2_thresholds,
+                       std::uint32_t* bits) {
+  const int q_block = blockIdx.x * kMaskRows + threadIdx.y, head = blockIdx.y;
+  if (q_block >= grid.q_blocks) return;
+  const int begin = middle_begin(grid, q_block);
   const bool dense = all_dense || log2_thresholds[head] == -INFINITY;
   write_row(bits + (std::size_t(head) * grid.q_blocks + q_block) * grid.words, grid.words, grid.visible_begin(q_block),
             begin, dense ? begin : middle_end(grid, q_block, local_blocks), grid.causal_end(q_block));
@@ -23,7 +28,6 @@ __global__ void keep_always_kernel(DeviceGrid grid, int local_blocks, bool all_d
 
 struct PooledSelection::Parts {
   DeviceProblem problem;
-  BlockGrid grid;
   int local_blocks;
   bool all_dense;
   std::vector<PooledWork> works;
@@ -36,11 +40,11 @@ namespace {
 /// Query heads by KV head.
 using HeadLists = std::vector<std::vector<int>>;
 
-/// Those that are scanned, or that have one scan.
-HeadLists heads_with(const SalePooledSide& side, const Shape& shape, const PooledScan* scan = nullptr) {
+/// Those that have the scan and are not dense.
+HeadLists heads_with(const SalePooledSide& side, const Shape& shape, const PooledScan& scan) {
   HeadLists heads(shape.kv_heads);
   for (int head = 0; head < shape.q_heads && !side.all_dense; ++head)
-    if (!std::isinf(side.log_thresholds[head]) && (!scan || side.scans[head] == *scan))
+    if (!std::isinf(side.log_thresholds[head]) && side.scans[head] == scan)
       heads[shape.kv_head_of(head)].push_back(head);
   return heads;
 }
@@ -94,6 +98,7 @@ PooledWork make_work(const PooledScan& scan, const SalePooledSide& side, const S
       work.shares_keys = true, work.k = other.k;
   if (!work.shares_keys) work.k = layout.take<char>(s.kv_heads * work.keys * row_bytes);
   work.q = layout.take<char>(std::size_t(s.kv_heads) * work.stack_rows * row_bytes);
+  work.means = layout.take<std::uint16_t>(std::size_t(s.kv_heads) * work.stack_rows * s.head_dim);
   work.rows = layout.take<RowScore>(std::size_t(s.kv_heads) * work.stack_rows);
   return work;
 }
@@ -110,6 +115,7 @@ void place_heads(const PooledWork& work, const HeadLists& heads, int head_dim, s
                                           int(heads[kv_head].size()),
                                           fp8,
                                           static_cast<char*>(work.q) + rows * head_dim * (fp8 ? 1 : 2),
+                                          static_cast<char*>(work.means) + rows * head_dim * 2,
                                           work.rows + rows};
     }
 }
@@ -123,7 +129,7 @@ PooledSelection::PooledSelection(const SalePooledSide& side, const DeviceProblem
   require(problem.causal ? nullptr : "sale_pooled is defined for causal attention only");
   require(why_unsupported(grid.block));
   Parts& parts = *parts_;
-  parts.problem = problem, parts.grid = grid, parts.local_blocks = side.local_blocks, parts.all_dense = side.all_dense;
+  parts.problem = problem, parts.local_blocks = side.local_blocks, parts.all_dense = side.all_dense;
   std::vector<PooledScan> scans = side.scans;
   std::ranges::sort(scans);
   scans.erase(std::ranges::unique(scans).begin(), scans.end());
@@ -132,9 +138,9 @@ PooledSelection::PooledSelection(const SalePooledSide& side, const DeviceProblem
   for (const bool real : {false, true}) {  // first for the size alone
     Layout layout(parts.memory.data());
     parts.works.clear();
-    std::vector<HeadRows> head_rows(s.q_heads);
+    std::vector<HeadRows> head_rows(s.q_heads);  // zeros for dense heads
     for (const PooledScan& scan : scans) {
-      const HeadLists heads = heads_with(side, s, &scan);
+      const HeadLists heads = heads_with(side, s, scan);
       if (most_of(heads) == 0) continue;
       require(why_unsupported(scan, grid.block));
       parts.works.push_back(make_work(scan, side, s, grid, heads, parts.works, layout));
@@ -143,7 +149,6 @@ PooledSelection::PooledSelection(const SalePooledSide& side, const DeviceProblem
     parts.in.stats = layout.take<char>(channel_stats_bytes(s.kv_heads, s.kv_len, s.head_dim));
     parts.in.k_mean = layout.take<float>(std::size_t(s.kv_heads) * s.head_dim);
     parts.in.k_deviation = layout.take<float>(s.kv_heads);
-    parts.in.scanned = layout.upload(heads_with(side, s));
     parts.in.head_rows = layout.upload(head_rows);
     parts.in.log2_thresholds = layout.upload(log2_thresholds);
     if (!real) parts.memory = DeviceBuffer(layout.used());
@@ -155,15 +160,18 @@ PooledSelection::~PooledSelection() = default;
 void PooledSelection::run(MaskView mask, Stream stream) const {
   const DeviceProblem& p = parts_->problem;
   const PooledInputs& in = parts_->in;
-  keep_always_kernel<<<dim3(mask.grid.q_blocks(), mask.heads), 64, 0, stream>>>(
+  keep_always_kernel<<<dim3(ceil_div(mask.grid.q_blocks(), kMaskRows), mask.heads), dim3(32, kMaskRows), 0, stream>>>(
       DeviceGrid(mask.grid), parts_->local_blocks, parts_->all_dense, in.log2_thresholds, mask.bits);
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
   if (parts_->works.empty()) return;
   channel_stats(p.k, p.dtype, p.shape.kv_heads, p.shape.kv_len, p.shape.head_dim, in.stats, in.k_mean, in.k_deviation,
                 stream);
-  pool_queries(p, parts_->grid, parts_->local_blocks, in, stream);
+  int most_rows = 0;
+  for (const PooledWork& work : parts_->works) most_rows = std::max(most_rows, mask.grid.q_blocks() * work.group_rows);
+  pool_queries(p, mask.grid, in, most_rows, stream);
   for (const PooledWork& work : parts_->works) {
     if (!work.shares_keys) pool_keys(p, work, in, stream);
+    add_reference(p, work, stream);
     scan_pooled(p, work, mask, stream);
   }
 }
