@@ -25,4 +25,11 @@ __device__ inline void copy_box(std::uint32_t to, const CUtensorMap& map, Barrie
       : "memory");
 }
 
+/// Bytes one behind the other; both addresses and the count are multiples of 16.
+__device__ inline void copy_bytes(std::uint32_t to, const void* from, int bytes, Barrier full) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+               "l"(from), "r"(bytes), "r"(full.address)
+               : "memory");
+}
+
 }  // namespace salebench::cuda

@@ -33,6 +33,11 @@ __device__ inline void settle(float (&d)[kCount]) {
 }
 
 template <int kCount>
+__device__ inline void settle(int (&d)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(d[i])::"memory");
+}
+template <int kCount>
 __device__ inline void settle(std::uint32_t (&d)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(d[i])::"memory");
@@ -130,6 +135,14 @@ template <bool kAdd>
 __device__ inline void multiply_fp8_group(std::uint32_t (&d)[32], std::uint64_t a, std::uint64_t b) {
   asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.f16.e4m3.e4m3 " SALEBENCH_D32_NAMES "%32, %33, %34, 1, 1;"
                : SALEBENCH_D32("+r", d, 0)
+               : "l"(a), "l"(b), "n"(kAdd));
+}
+
+/// d = a b, or d += a b where kAdd, of 8-bit integers [64 x 32] and [32 x 128] with the 32 contiguous in shared memory.
+template <bool kAdd>
+__device__ inline void multiply_int8_group(int (&d)[64], std::uint64_t a, std::uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 " SALEBENCH_D64_NAMES "%64, %65, %66;"
+               : SALEBENCH_D32("+r", d, 0), SALEBENCH_D32("+r", d, 32)
                : "l"(a), "l"(b), "n"(kAdd));
 }
 

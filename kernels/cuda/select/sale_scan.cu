@@ -2,7 +2,8 @@
 // operands lie alike in bytes. A CTA takes 256 query rows, a warp 32 of them, so that each key tile serves four tiles
 // of rows. In the MMA's accumulator a lane's values of one row and one key block share both scales, so their largest
 // integer decides.
-#include "kernels/cuda/select/sale.cuh"
+#include "kernels/cuda/hopper/hopper_here.h"
+#include "kernels/cuda/select/sale_codes.cuh"
 
 namespace salebench::cuda {
 namespace {
@@ -11,12 +12,6 @@ constexpr int kWarps = 8;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kCtaRows = kWarps * kWarpRows;
 constexpr int kGroupSegments = 32 / kScanChunks;  // segments whose chunks fill a word
-// Adding this to a float of less than 2^22 leaves its rounded value in the low bits: rint(x) is then the bits minus
-// kMagicBits, without a slow conversion.
-constexpr float kMagic = 12582912.0f;
-constexpr int kMagicBits = 0x4b400000;
-constexpr float kMagicRange = 2097152.0f;  // 2^21, as 128 products of codes add at most as much again
-
 /// What the scan takes at a time; kBytes of codes a row.
 template <int kBytes>
 struct Segment {
@@ -25,20 +20,11 @@ struct Segment {
   float scale[kScanChunks * kKeyGroups];
 };
 
-struct ScanArgs {
-  const std::int8_t *q, *k;
-  const float *q_scale, *k_scale, *bias, *limit;
-  const int* bias_most;
-  std::uint32_t* bits;
-  DeviceGrid grid;
-  int group, key_room, local_blocks, row_groups;
-};
-
 /// Copies one segment after the other to shared memory; each thread keeps its places.
 template <int kBytes>
 class SegmentLoader {
  public:
-  __device__ SegmentLoader(const ScanArgs& a, int head, int kv_head, int first_segment) {
+  __device__ SegmentLoader(const CodeScanArgs& a, int head, int kv_head, int first_segment) {
     const int t = threadIdx.x;
     const std::size_t first_key = std::size_t(first_segment) * kScanKeys;
     codes_ = a.k + (std::size_t(kv_head) * a.key_room + first_key) * kBytes + t * 16;
@@ -79,7 +65,7 @@ struct ScanRows {
   float inverse[kMTiles][2], limit[kMTiles][2];
   bool wide;  // some bias / scale is too large for kMagic
 
-  __device__ ScanRows(const ScanArgs& a, int head, int row) {
+  __device__ ScanRows(const CodeScanArgs& a, int head, int row) {
     float most = 0;
 #pragma unroll
     for (int m = 0; m < kMTiles; ++m)
@@ -163,7 +149,7 @@ __device__ inline unsigned reached_chunks(const ScanRows<kBytes>& rows, const Se
 
 /// kStages segments are in shared memory or on their way there.
 template <int kBits, int kBytes, int kStages>
-__global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant__ ScanArgs a) {
+__global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant__ CodeScanArgs a) {
   extern __shared__ __align__(1024) char memory[];
   auto* const stages = reinterpret_cast<Segment<kBytes>*>(memory);
   // One KV head after the other, the longest rows first, the heads of a group side by side.
@@ -212,7 +198,7 @@ __global__ void __launch_bounds__(kThreads, 2) scan_kernel(const __grid_constant
 }
 
 template <int kBits, int kBytes, int kStages>
-void launch(const ScanArgs& args, int blocks, Stream stream) {
+void launch(const CodeScanArgs& args, int blocks, Stream stream) {
   constexpr auto kernel = scan_kernel<kBits, kBytes, kStages>;
   constexpr int bytes = kStages * sizeof(Segment<kBytes>);
   SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
@@ -225,21 +211,22 @@ void launch(const ScanArgs& args, int blocks, Stream stream) {
 void sale_scan_codes(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, MaskView mask,
                      Stream stream) {
   const int row_groups = ceil_div(p.shape.q_len, kCtaRows);
-  const ScanArgs args{b.q,
-                      b.k,
-                      b.q_scale,
-                      b.k_scale,
-                      b.bias,
-                      b.limit,
-                      b.bias_most,
-                      mask.bits,
-                      DeviceGrid(mask.grid),
-                      p.shape.group(),
-                      b.key_room,
-                      options.local_blocks,
-                      row_groups};
+  const CodeScanArgs args{b.q,
+                          b.k,
+                          b.q_scale,
+                          b.k_scale,
+                          b.bias,
+                          b.limit,
+                          b.bias_most,
+                          mask.bits,
+                          DeviceGrid(mask.grid),
+                          p.shape.group(),
+                          b.key_room,
+                          options.local_blocks,
+                          row_groups};
   const int blocks = p.shape.q_heads * row_groups;
   const bool packed = sale_packs_codes(options);
+  if (!packed && !why_no_hopper()) return sale_scan_hopper(p, args, stream);
   if (packed && p.shape.head_dim == 64)
     launch<4, 32, 3>(args, blocks, stream);
   else if (packed)
