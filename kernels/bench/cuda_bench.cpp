@@ -79,8 +79,8 @@ void bench_sale(const Case& c, BlockSize block, int bits, StepTimer& timer) {
 void bench_pooled(const Case& c, StepTimer& timer) {
   const CaseMask mask(c, {128, 32});
   const std::size_t heads = std::size_t(c.p.shape.q_heads);
-  const DeviceBuffer scratch(attention_scratch_bytes(c.p.shape.kv_heads));
-  fill_bytes(scratch.data(), scratch.bytes(), 0, nullptr);
+  const DeviceBuffer scratch(attention_scratch_bytes(dense_grid(c.p), c.p.shape.q_heads));
+  clear_attention_scratch(dense_grid(c.p), c.p.shape.q_heads, scratch.data(), nullptr);
   const double dense = timer.median({[&] { dense_attention(c.p, c.out, scratch.data(), nullptr); }})[0];
   std::printf("%7d  dense attention                  %9.3f\n", c.p.shape.kv_len, 1e3 * dense);
   for (const auto operands : {PooledScan::Operands::fp8, PooledScan::Operands::fp16})

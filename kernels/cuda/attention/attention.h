@@ -26,7 +26,7 @@ std::string to_string(AttentionKernel kernel);
 /// The tiles that dense attention walks along.
 BlockGrid dense_grid(const DeviceProblem& problem);
 
-/// All keys a row may see. `scratch` has attention_scratch_bytes().
+/// All keys a row may see. `scratch` has attention_scratch_bytes() for dense_grid(), cleared.
 void dense_attention(const DeviceProblem& problem, const DeviceAttention& out, void* scratch, Stream stream);
 
 /// The visible keys of kept tiles.

@@ -73,7 +73,7 @@ BlockIndex lay_out(const BlockGrid& grid, int heads, WorkspaceCursor& workspace)
   index.chunks = workspace.take<std::uint16_t>(std::size_t(heads) * index.head_stride);
   index.counts = workspace.take<std::int32_t>(items);
   index.order = workspace.take<std::int32_t>(items);
-  index.scratch = workspace.take<char>(attention_scratch_bytes(heads));
+  index.scratch = workspace.take<char>(attention_scratch_bytes(grid, heads));
   return index;
 }
 
@@ -97,7 +97,7 @@ BlockIndex build_block_index(MaskView mask, int kv_heads, void* workspace, Strea
   order_kernel<<<kv_heads, kOrderThreads, 0, stream>>>(index.counts, items / kv_heads,
                                                        ceil_div(mask.grid.kv_len, kChunkKeys), index.order);
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
-  SALEBENCH_CUDA_CHECK(cudaMemsetAsync(index.scratch, 0, sizeof(unsigned), stream));
+  clear_attention_scratch(mask.grid, mask.heads, index.scratch, stream);
   return index;
 }
 

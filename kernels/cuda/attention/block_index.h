@@ -18,9 +18,10 @@ struct BlockIndex {
   void* scratch = nullptr;          ///< for the kernel that walks along; only one at a time
 };
 
-/// Bytes of scratch memory for attention over at most so many KV heads, whose first 4 are 0 whenever no kernel runs: a
-/// counter of the work that was taken, and copies of each head's last chunk.
-std::size_t attention_scratch_bytes(int kv_heads);
+/// Bytes of scratch memory for attention of so many query heads: counters of the work that was taken, what must be done
+/// again, and copies of each KV head's last chunk. It must have been cleared once; attention leaves it clear.
+std::size_t attention_scratch_bytes(const BlockGrid& grid, int heads);
+void clear_attention_scratch(const BlockGrid& grid, int heads, void* scratch, Stream stream);
 
 /// Bytes of workspace that build_block_index needs: about 2 for each 32-key chunk that dense attention would visit.
 std::size_t block_index_bytes(const BlockGrid& grid, int heads);

@@ -16,13 +16,18 @@ constexpr int kMaxHeadDim = 128;
 /// Where the scratch memory's parts are.
 struct Scratch {
   unsigned* next = nullptr;
+  HopperAgain again{};
+  std::size_t zero_bytes = 0;  // from the beginning on
   void *k_tail = nullptr, *v_tail = nullptr;
   std::size_t bytes = 0;
 
-  Scratch(int kv_heads, void* base) {
+  Scratch(const BlockGrid& grid, int heads, void* base) {
+    const std::size_t items = std::size_t(heads) * grid.q_blocks();
     WorkspaceCursor cursor(base);
-    next = cursor.take<unsigned>(1);
-    const std::size_t tail = std::size_t(kv_heads) * kChunkKeys * kMaxHeadDim * 2;
+    next = cursor.take<unsigned>(1), again.count = cursor.take<unsigned>(1), again.flags = cursor.take<unsigned>(items);
+    zero_bytes = cursor.used();
+    again.items = cursor.take<std::int32_t>(items);
+    const std::size_t tail = std::size_t(heads) * kChunkKeys * kMaxHeadDim * 2;
     k_tail = cursor.take<char>(tail), v_tail = cursor.take<char>(tail);
     bytes = cursor.used();
   }
@@ -78,6 +83,7 @@ HopperArgs make_args(const DeviceProblem& p, const BlockIndex& index, const Devi
           .items = s.q_heads * index.grid.q_blocks(),
           .group = s.group(),
           .next = scratch.next,
+          .again = scratch.again,
           .scale2 = p.scale * 1.4426950409f,
           .output = out.output,
           .lse = out.lse};
@@ -90,21 +96,31 @@ const char* why_not_hopper(const BlockGrid& grid) {
   return grid.block.q == kItemRows ? nullptr : "a tile has other than 128 query rows";
 }
 
-std::size_t attention_scratch_bytes(int kv_heads) {
-  return Scratch(kv_heads, nullptr).bytes;
+std::size_t attention_scratch_bytes(const BlockGrid& grid, int heads) {
+  return Scratch(grid, heads, nullptr).bytes;
+}
+
+void clear_attention_scratch(const BlockGrid& grid, int heads, void* scratch, Stream stream) {
+  SALEBENCH_CUDA_CHECK(cudaMemsetAsync(scratch, 0, Scratch(grid, heads, scratch).zero_bytes, stream));
 }
 
 void hopper_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out, Stream stream) {
-  const Scratch parts(p.shape.kv_heads, index.scratch);
-  const HopperArgs args = make_args(p, index, out, parts, copy_tails(p, parts, stream));
+  const Scratch parts(index.grid, p.shape.q_heads, index.scratch);
+  HopperArgs args = make_args(p, index, out, parts, copy_tails(p, parts, stream));
+  const int ctas = std::min(args.items, device_attribute(cudaDevAttrMultiProcessorCount));
   dispatch(p.dtype, p.shape.head_dim, [&](auto type, auto dim) {
-    constexpr int kDim = decltype(dim)::value;
-    constexpr auto kernel = hopper_attention_kernel<decltype(type), kDim>;
-    constexpr int kBytes = sizeof(HopperShared<kDim>);
-    SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-    const int ctas = std::min(args.items, device_attribute(cudaDevAttrMultiProcessorCount));
-    kernel<<<ctas, kHopperThreads, kBytes, stream>>>(args);
-    SALEBENCH_CUDA_CHECK(cudaGetLastError());
+    using T = decltype(type);
+    constexpr int kDim = decltype(dim)::value, kBytes = sizeof(HopperShared<kDim>);
+    const auto launch = [&](auto kernel) {
+      SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+      kernel<<<ctas, kHopperThreads, kBytes, stream>>>(args);
+      SALEBENCH_CUDA_CHECK(cudaGetLastError());
+    };
+    if constexpr (std::is_same_v<T, __nv_bfloat16>) {  // float16 has no room for weights above 2^16
+      launch(hopper_attention_kernel<T, kDim, false>);
+      args.again.now = true;
+    }
+    launch(hopper_attention_kernel<T, kDim, true>);
   });
 }
 

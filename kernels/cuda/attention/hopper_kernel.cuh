@@ -24,9 +24,9 @@ __device__ inline void transpose_quad(std::uint32_t (&w)[4]) {
 }
 
 /// Divides by the row sums and writes a thread's part of two rows, of which the first is `row`.
-template <class T, int kDim>
+template <class T, int kDim, class Softmax>
 __device__ inline void write_rows(const HopperArgs& a, int head, int row, const float (&o)[kDim / 2],
-                                  const HopperSoftmax& state) {
+                                  const Softmax& state) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int r = row + 8 * h;
@@ -57,9 +57,12 @@ __device__ inline bool agreed(bool condition) {
   return __any_sync(~0u, condition);
 }
 
-template <class T, int kDim>
+/// kSafe looks for larger scores in each tile; otherwise only an item's first tiles and those with hidden keys do, and
+/// an item whose sums went out of bounds is listed, for a second kernel that is safe.
+template <class T, int kDim, bool kSafe>
 class HopperConsumer {
   using Shared = HopperShared<kDim>;
+  using Softmax = HopperSoftmax<kSafe ? 0 : 32>;
   static constexpr int kHalves = kDim / 64, kUnit = 1024, kDown = kHalves * kUnit;  // 8 rows x 128 bytes
 
  public:
@@ -85,7 +88,7 @@ class HopperConsumer {
   struct Registers {
     float o[kDim / 2] = {};
     std::uint32_t p[kTileKeys / 16][4] = {};  // weights of the latest tile
-    HopperSoftmax softmax;
+    Softmax softmax;
   };
 
   __device__ int row(const HopperItem& item) const {
@@ -106,7 +109,7 @@ class HopperConsumer {
     multiply_values(r.o, r.p, matrix_descriptor(shared_address(shared_.slots[values]), kUnit, kDown));
     // Asked here, where the next keys are there already: a branch between scores and weights would part them.
     const bool next_is_whole = (kPlain || agreed(item_.tiles > 0)) && next_tile_is_whole();
-    const HopperSoftmax finished = r.softmax;
+    const Softmax finished = r.softmax;
     if (!kPlain && first) r.softmax = {};
     wait_products<1>();
     settle(s);
@@ -119,7 +122,7 @@ class HopperConsumer {
     }
     release(shared_.empty[keys]);
     float rescale[2];
-    const bool rose = r.softmax.raise(s, a_.scale2, rescale);
+    const bool rose = (kSafe || !kPlain) && r.softmax.raise(s, a_.scale2, rescale);
     r.softmax.weigh(s, a_.scale2);
     wait_products<0>();
     settle(r.o);
@@ -128,7 +131,7 @@ class HopperConsumer {
     for (int i = 0; i < kScores / 2; ++i) r.p[i / 4][i % 4] = pack<T>(s[2 * i], s[2 * i + 1]);
     if (!kPlain && first) {
       settle(r.o);  // here and below: else ptxas moves O to other registers, and all of them spill
-      if (old_.tiles > 0) write_rows<T, kDim>(a_, old_.head, row(old_), r.o, finished);
+      if (old_.tiles > 0) finish(r, finished);
       settle(r.o);
 #pragma unroll
       for (float& o : r.o) o = 0;
@@ -137,6 +140,13 @@ class HopperConsumer {
       for (int i = 0; i < kDim / 2; ++i) r.o[i] *= rescale[i / 2 % 2];
     }
     return next_is_whole;
+  }
+
+  __device__ void finish(const Registers& r, const Softmax& softmax) {
+    write_rows<T, kDim>(a_, old_.head, row(old_), r.o, softmax);
+    if (kSafe || softmax.in_bounds() || lane_id() != 0) return;
+    const int which = old_.head * a_.grid.q_blocks + old_.q_block;
+    if (atomicExch(a_.again.flags + which, 1u) == 0) a_.again.items[atomicAdd(a_.again.count, 1u)] = which;
   }
 
   /// Goes on to the next item, once its queries are there; returns how many turns it takes.
@@ -198,7 +208,7 @@ class HopperConsumer {
   int queries_ = 0;
 };
 
-template <class T, int kDim>
+template <class T, int kDim, bool kSafe>
 __global__ void __launch_bounds__(kHopperThreads, 1) hopper_attention_kernel(const __grid_constant__ HopperArgs a) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ __align__(1024) char memory[];
@@ -209,10 +219,10 @@ __global__ void __launch_bounds__(kHopperThreads, 1) hopper_attention_kernel(con
     give_registers<40>();
     const int warp = threadIdx.x / 32;
     if (warp == 0 && is_elected()) HopperProducer<kDim>(a, shared).run();
-    if (warp == 1 && is_elected()) HopperScheduler<kDim>(a, shared).run();
+    if (warp == 1 && is_elected()) HopperScheduler<kDim, kSafe>(a, shared).run();
   } else {
     take_registers<232>();
-    HopperConsumer<T, kDim>(a, shared).run();
+    HopperConsumer<T, kDim, kSafe>(a, shared).run();
   }
 #endif
 }

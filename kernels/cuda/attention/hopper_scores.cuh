@@ -17,12 +17,18 @@ struct __align__(16) HopperTile {
 };
 
 /// Online softmax, in base 2, of the two rows that a thread shares with the three others of its quad. Weights are
-/// 2^(score - base). The base is raised to the largest score only once that is more than kSlack above it, which after
-/// an item's first tiles is rare: until then the quad has nothing to exchange and no earlier weight to rescale.
+/// 2^(score - base). The base is raised to kHeadroom above the largest score only once it is too low by more than
+/// kSlack, which after an item's first tiles is rare: until then the quad has nothing to exchange and no earlier weight
+/// to rescale. With headroom, a kernel may even leave out to look for larger scores, as float32 and bfloat16 hold
+/// weights up to 2^127 as well as any: what comes out is wrong only where sums are not in_bounds().
+template <int kHeadroom>
 struct HopperSoftmax {
-  static constexpr float kSlack = 8, kLowest = -3e38f;
+  static constexpr float kSlack = 8, kLowest = -3e38f, kLargestSum = 1e30f;
 
   float base[2] = {kLowest, kLowest}, sum[2] = {};
+
+  /// The same in all lanes of a warp.
+  __device__ bool in_bounds() const { return __all_sync(~0u, sum[0] < kLargestSum && sum[1] < kLargestSum); }
 
   /// Sees to it that the bases suit the scores of a tile. Returns false, the same in all lanes, if they did; else
   /// earlier weights shrink by `rescale`.
@@ -34,12 +40,12 @@ struct HopperSoftmax {
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       most[h][0] = fmaxf(most[h][0], most[h][1]);
-      rose |= most[h][0] * scale2 - base[h] > kSlack;
+      rose |= most[h][0] * scale2 + kHeadroom - base[h] > kSlack;
     }
     if (!__any_sync(~0u, rose)) return false;
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const float next = fmaxf(base[h], row_max(most[h][0]) * scale2);
+      const float next = fmaxf(base[h], row_max(most[h][0]) * scale2 + kHeadroom);
       rescale[h] = exp2_fast(base[h] - next);
       sum[h] *= rescale[h];
       base[h] = next;

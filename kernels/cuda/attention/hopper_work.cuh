@@ -12,6 +12,14 @@ namespace salebench::cuda {
 constexpr int kItemRows = 128;                     ///< query rows of an item of work: 64 a consumer warpgroup
 constexpr int kHopperThreads = 3 * kGroupThreads;  ///< a producer warpgroup and two consumers
 
+/// Items that the first kernel could not finish, for the second one, which leaves this as it should be before the
+/// first: zeros but for the list.
+struct HopperAgain {
+  unsigned *count, *flags;  ///< [1]; [items], 1 for those that are listed
+  std::int32_t* items;      ///< head * q_blocks + q_block
+  bool now;                 ///< this is the second kernel: only the listed items are done
+};
+
 struct HopperArgs {
   CUtensorMap q, k, v;         ///< boxes of an item's 128 rows; of a chunk
   CUtensorMap k_tile, v_tile;  ///< boxes of a whole tile, for chunks that are neighbours
@@ -24,7 +32,8 @@ struct HopperArgs {
   std::int64_t head_stride;
   int items, group;
   unsigned* next;  ///< the next item to be taken; 0 before and after
-  float scale2;    ///< scale * log2(e)
+  HopperAgain again;
+  float scale2;  ///< scale * log2(e)
   void* output;
   float* lse;
 };
@@ -77,12 +86,13 @@ struct HopperList {
   }
 };
 
-template <int kDim>
+template <int kDim, bool kAgain>
 class HopperScheduler {
   using Shared = HopperShared<kDim>;
 
  public:
-  __device__ HopperScheduler(const HopperArgs& a, Shared& shared) : a_(a), shared_(shared) {}
+  __device__ HopperScheduler(const HopperArgs& a, Shared& shared)
+      : a_(a), shared_(shared), items_(kAgain && a.again.now ? *a.again.count : unsigned(a.items)) {}
 
   __device__ void run() {
     for (bool more = true; more;) {
@@ -106,26 +116,36 @@ class HopperScheduler {
  private:
   __device__ HopperItem next() {
     // Taken with one more than there are items by each CTA, after which the counter is 0 again.
-    const unsigned number = atomicInc(a_.next, a_.items + gridDim.x - 1);
-    if (number >= unsigned(a_.items)) return {};
-    if (a_.chunks) {
-      const int which = a_.order[number];
-      return {which / a_.grid.q_blocks,
-              which % a_.grid.q_blocks,
-              max(1, (a_.counts[which] + kTileChunks - 1) / kTileChunks),
-              {}};
+    const unsigned last = items_ + gridDim.x - 1, number = atomicInc(a_.next, last);
+    if (number >= items_) {
+      if (kAgain && a_.again.now && number == last) *a_.again.count = 0;  // all have read it
+      return {};
     }
-    const int of_kv_head = int(number) % (a_.group * a_.grid.q_blocks);  // as in BlockIndex::order
-    HopperItem item;
-    item.head = int(number) / (a_.group * a_.grid.q_blocks) * a_.group + of_kv_head % a_.group;
-    item.q_block = a_.grid.q_blocks - 1 - of_kv_head / a_.group;
-    const int begin = a_.grid.key_begin(a_.grid.q_begin(item.q_block)) / kTileKeys;
-    item.tiles = (a_.grid.key_end(a_.grid.q_end(item.q_block) - 1) + kTileKeys - 1) / kTileKeys - begin;
+    const int which = kAgain && a_.again.now ? listed_again(number) : a_.chunks ? a_.order[number] : in_order(number);
+    HopperItem item{which / a_.grid.q_blocks, which % a_.grid.q_blocks, 0, {}};
+    if (a_.chunks) {
+      item.tiles = max(1, (a_.counts[which] + kTileChunks - 1) / kTileChunks);
+    } else {
+      const int begin = a_.grid.key_begin(a_.grid.q_begin(item.q_block)) / kTileKeys;
+      item.tiles = (a_.grid.key_end(a_.grid.q_end(item.q_block) - 1) + kTileKeys - 1) / kTileKeys - begin;
+    }
     return item;
+  }
+  __device__ int listed_again(unsigned number) {
+    const int which = a_.again.items[number];
+    a_.again.flags[which] = 0;
+    return which;
+  }
+  /// Of dense attention, as BlockIndex::order.
+  __device__ int in_order(unsigned number) const {
+    const int of_kv_head = int(number) % (a_.group * a_.grid.q_blocks);
+    const int head = int(number) / (a_.group * a_.grid.q_blocks) * a_.group + of_kv_head % a_.group;
+    return head * a_.grid.q_blocks + a_.grid.q_blocks - 1 - of_kv_head / a_.group;
   }
 
   const HopperArgs& a_;
   Shared& shared_;
+  const unsigned items_;
   RingPlace<Shared::kItems> place_;
 };
 

@@ -8,8 +8,12 @@ namespace {
 class OurPlan : public DensePlan {
  public:
   OurPlan(const DeviceProblem& problem, const DeviceAttention& out) : problem_(problem), out_(out) {}
-  std::size_t workspace_bytes() const override { return attention_scratch_bytes(problem_.shape.kv_heads); }
-  void prepare(void* workspace, Stream stream) override { fill_bytes(workspace, workspace_bytes(), 0, stream); }
+  std::size_t workspace_bytes() const override {
+    return attention_scratch_bytes(dense_grid(problem_), problem_.shape.q_heads);
+  }
+  void prepare(void* workspace, Stream stream) override {
+    clear_attention_scratch(dense_grid(problem_), problem_.shape.q_heads, workspace, stream);
+  }
   void run(void* workspace, Stream stream) override { dense_attention(problem_, out_, workspace, stream); }
 
  private:

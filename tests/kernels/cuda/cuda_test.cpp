@@ -89,7 +89,8 @@ TEST_P(Cuda, DenseAttention) {
       p.host.causal = causal, p.host.sliding_window = window;
       const DeviceArray<std::uint16_t> output(p.host.q.size());
       const DeviceArray<float> lse(std::size_t(shape.q_heads) * shape.q_len);
-      const DeviceArray<char> scratch(std::vector<char>(cuda::attention_scratch_bytes(shape.kv_heads), 0));
+      const DeviceArray<char> scratch(
+          std::vector<char>(cuda::attention_scratch_bytes(cuda::dense_grid(p.view()), shape.q_heads), 0));
       cuda::dense_attention(p.view(), {output.data(), lse.data()}, scratch.data(), nullptr);
       const ReferenceResult exact = reference_attention(p.host.view());
       expect_output(from_bits(output.host(), GetParam()), exact.output, output_tolerance(GetParam()), worst);
@@ -134,6 +135,28 @@ TEST_P(Cuda, BlockSparseAttention) {
         expect_lse(got.lse, exact.lse);
       }
   RecordProperty("worst_relative_l2", std::to_string(worst));
+}
+
+/// Forty early keys outweigh the rest by some 2^300, more than the base of a softmax that began elsewhere has room for.
+TEST_P(Cuda, EarlyKeysMayOutweighAllOthers) {
+  double worst = 0;
+  for (const Shape& shape : {Shape{4, 2, 1500, 1500, 64}, Shape{2, 1, 900, 1300, 128}}) {
+    ProblemTensors problem = make_problem(shape);
+    for (std::size_t row = 0; row < problem.q.size() / shape.head_dim; ++row)
+      problem.q[row * shape.head_dim] = row / 300 % 2 ? 16.0f : 0.0f;
+    for (std::size_t key = 0; key < problem.k.size() / shape.head_dim; ++key)
+      problem.k[key * shape.head_dim] = key % shape.kv_len < 40 ? 150.0f : 0.0f;
+    const RoundedProblem p(problem, GetParam());
+    for (const BlockSize& block : kBlocks) {
+      const BlockMask mask = random_mask(shape, block, std::nullopt, true, 3);
+      const ConstMaskView view = mask.view();
+      const ReferenceResult exact = reference_attention(p.host.view(), &view);
+      const AttentionResult got = attend(p, mask), again = attend(p, mask);
+      expect_output(got.output, exact.output, output_tolerance(GetParam()), worst);
+      expect_lse(got.lse, exact.lse);
+      EXPECT_TRUE(got.output == again.output && got.lse == again.lse);
+    }
+  }
 }
 
 /// Many items of work a CTA, of lengths from nothing to all: the lists of a head's blocks keep 0, 1, 2, ... of 16
