@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
+#include <map>
 
 #include "core/registry.h"
 #include "harness/plan/calibrated_knob.h"
@@ -61,6 +63,26 @@ void refuse_set_knobs(const YamlDocument& document, const YAML::Node& methods, c
   }
 }
 
+/// Heads can choose where each has a value of its own, among settings that differ in what heads may have for
+/// themselves.
+void refuse_no_choice(const YamlDocument& document, const YAML::Node& node, const SweepConfig& sweep,
+                      const std::vector<std::string>& scopes) {
+  if (!std::ranges::count(scopes, "head"))
+    document.fail(node, "calibrate.heads_choose", "heads choose with scope: head only");
+  std::map<std::pair<std::string, ParamValues>, int> settings;  // that differ in nothing else
+  for (const MethodConfig& config : sweep.methods)
+    for (ParamValues values : expand(config)) {
+      const std::vector<std::string> own = make_method(config.name)->head_params();
+      for (const std::string& name : own) values.erase(name);
+      if (!own.empty() && ++settings[{config.name, values}] > 1) return;
+    }
+  std::string known;
+  for (const MethodInfo& info : methods())
+    if (const auto own = make_method(info.name)->head_params(); !own.empty())
+      known += fmt::format("; heads of {} may differ in {}", info.name, fmt::join(own, ", "));
+  document.fail(node, "calibrate.heads_choose", "no method has two settings that heads could choose from" + known);
+}
+
 }  // namespace
 
 std::vector<CalibrateConfig> read_calibrate_configs(const std::string& path,
@@ -77,6 +99,7 @@ std::vector<CalibrateConfig> read_calibrate_configs(const std::string& path,
   config.fit = map.choice("fit", config.fit, {"first_half", "even_blocks", "all"});
   config.search = read_search(map);
   config.heads_choose = map.choice("heads_choose", "false", {"false", "true"}) == "true";
+  if (config.heads_choose) refuse_no_choice(document, root.required("calibrate"), config.sweep, scopes);
   YamlMap held_out = map.map("held_out");
   if (held_out.has("datasets")) config.held_out = read_datasets(document, held_out);
   held_out.done();

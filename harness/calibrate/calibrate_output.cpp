@@ -102,12 +102,17 @@ Rows rows_of(const CalibrateConfig& config, const MethodSetting& setting, const 
   return rows;
 }
 
+YAML::Node grid_of(const MethodSetting& setting) {
+  YAML::Node grid(YAML::NodeType::Map);
+  for (const auto& [name, value] : setting.values) grid[name] = value;
+  return grid;
+}
+
 /// Writes the file of a setting at a target, where a method can read it, and returns what run.yaml says of the two:
 /// nothing where no run can have these values.
 std::optional<YAML::Node> write_setting(const std::string& folder, const MethodSetting& setting, const Rows& rows,
                                         std::set<std::string>& taken_names) {
-  YAML::Node grid(YAML::NodeType::Map);
-  for (const auto& [name, value] : setting.values) grid[name] = value;
+  YAML::Node grid = grid_of(setting);
   const std::string& knob = rows.front()->knob;
   if (knob.empty()) return grid;
   if (const std::string param = knob_file_param(setting.method, setting.values); !param.empty()) {
@@ -123,10 +128,16 @@ std::optional<YAML::Node> write_setting(const std::string& folder, const MethodS
   return grid;
 }
 
+/// Whether a setting that the CPU could not score needs no values, as a dense kernel for devices does, and the sweep
+/// runs elsewhere.
+bool runs_unscored(const CalibrateConfig& config, const MethodSetting& setting) {
+  const auto method = make_method(setting.method, setting.values);
+  return !knob_param(method->all_params()) && config.sweep.backends != std::vector<std::string>{"cpu"};
+}
+
 /// Writes the file of what heads chose, and returns what run.yaml says of it.
 YAML::Node write_choice(const std::string& folder, HeadChoice& choice, std::set<std::string>& taken_names) {
-  YAML::Node grid(YAML::NodeType::Map);
-  for (const auto& [name, value] : choice.common.values) grid[name] = value;
+  YAML::Node grid = grid_of(choice.common);
   const std::string name = file_name(choice.records.front(), taken_names);
   for (CalibrationRecord& r : choice.records) r.file = name;
   write_calibration(folder + "/" + name, choice.file);
@@ -145,6 +156,8 @@ WrittenCalibration write_calibration_folder(const std::string& folder, const std
   YAML::Node methods;
   const auto add = [&](const CalibrateConfig& config, const MethodSetting& setting, const Target& target) {
     const Rows rows = rows_of(config, setting, target, records);
+    if (rows.empty() && runs_unscored(config, setting) && fixed.insert(setting.text()).second)
+      methods[setting.method].push_back(grid_of(setting));
     // A setting without a knob is the same for every target and calibration.
     if (rows.empty() || (rows.front()->knob.empty() && !fixed.insert(setting.text()).second)) return;
     if (const auto grid = write_setting(folder, setting, rows, names))

@@ -41,3 +41,19 @@ def test_heads_choose_the_cheapest_scan(box):  # noqa: F811
         box.path("bad.json").write_text(json.dumps({**stored, "head_settings": {"p": settings}}))
         row = box.sweep(sweep, "--quick", out=says.replace(" ", "_"), code=1)[0]
         assert row["status"] == "error" and says in row["reason"], row["reason"]
+
+
+def test_heads_without_a_choice_are_refused(box):  # noqa: F811
+    two = {"sale_pooled": {"row_pool": [1, 8]}}
+    for grid, options, says in ((two, {"scope": "layer"}, "scope: head"), ({"sale": {}}, {}, "no method has two settings"),
+                                ({"sale_pooled": {"local_blocks": [1, 2]}}, {}, "row_pool, key_pool")):
+        path = config(box, grid, {"rel_l2": 0.05}, heads_choose="true", **options)
+        result = box.run("calibrate", path, "--dry-run", code=2)
+        assert "calibrate.heads_choose" in result.stderr and says in result.stderr, result.stderr
+
+
+def test_dense_kernels_of_devices_stand_in_the_sweep(box):  # noqa: F811
+    grid = {"dense": {"kernel": ["ours", "flashinfer"]}, "block_topk": {}}
+    path = config(box, grid, {"rel_l2": 0.5}, sweep={"backend": ["cuda"]})
+    calibrate(box, path)
+    assert "kernel: flashinfer" in box.path("cal/run.yaml").read_text()
