@@ -6,8 +6,8 @@
 //   mass: the mean over a tile's rows of the sum over its keys of key_pool * exp(scale q_i . k_j - L_i), as each pooled
 //         key stands for key_pool keys: an estimate of the tile's attention mass relative to sink and local keys. A
 //         mean hides what varies inside a pool, so the estimate is low (Jensen); thresholds are calibrated for a scan.
-// The mean of the rows' own log-sum-exps in place of L_i costs more and keeps as many tiles at equal error, that of one
-// of the rows keeps up to a tenth more (docs/calibrating.md).
+// The mean of the rows' own log-sum-exps in place of L_i costs more and kept as many tiles at equal error on
+// Qwen2.5-Coder-0.5B at 32K; that of one of the rows kept up to a tenth more.
 // Sink, local and middle key blocks and short inputs: as sale (sale_geometry.h).
 #include <cmath>
 #include <limits>

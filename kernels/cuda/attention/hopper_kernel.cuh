@@ -113,13 +113,12 @@ class HopperConsumer {
     if (!kPlain && first) r.softmax = {};
     wait_products<1>();
     settle(s);
-    if (!kPlain && agreed(lane_id() == 0 && shared_.tiles[keys].cut)) {
-      const uint2 chunks = read_for_warp(shared_.tiles[keys].chunks);
+    if (!kPlain && agreed(shared_.tiles[keys].cut)) {
       const int rows[2] = {row(item_), row(item_) + 8};
       if (a_.grid.windowed || a_.grid.sliding_window > 0)
-        hide_scores<true>(s, a_.grid, rows, chunks);
+        hide_scores<true>(s, a_.grid, rows, shared_.tiles[keys]);
       else
-        hide_scores<false>(s, a_.grid, rows, chunks);
+        hide_scores<false>(s, a_.grid, rows, shared_.tiles[keys]);
     }
     release(shared_.empty[keys]);
     float rescale[2];
@@ -157,12 +156,12 @@ class HopperConsumer {
     queries_ = q_place_.slot;
     shared_.barrier(shared_.q_full[queries_]).wait(q_place_.parity);
     q_place_.advance();
-    const HopperItem& item = shared_.items[queries_];
-    item_ = {read_for_warp(item.head), read_for_warp(item.q_block), read_for_warp(item.tiles), {}};
+    item_ = shared_.items[queries_];
     return max(1, item_.tiles);
   }
 
   __device__ void release(const std::uint64_t& empty) {
+    __syncwarp();  // what the other lanes read comes before the arrival
     if (lane_id() == 0) shared_.barrier(empty).arrive();
   }
   /// Waits until the next slot of the ring is full.
@@ -174,10 +173,10 @@ class HopperConsumer {
     place_.advance();
     return slot;
   }
-  /// Whether each row sees all keys of the next tile, once that is there; only lane 0 says so.
+  /// Whether each row sees all keys of the next tile, once that is there.
   __device__ bool next_tile_is_whole() {
     wait_full();
-    return lane_id() == 0 && !shared_.tiles[place_.slot].cut;
+    return !shared_.tiles[place_.slot].cut;
   }
 
   /// s = q k, of the group's queries [half][128][64] and a tile of keys

@@ -10,26 +10,11 @@ constexpr int kTileKeys = 128;                       ///< keys of a tile
 constexpr int kTileChunks = kTileKeys / kChunkKeys;  ///< chunks that are gathered into a tile
 constexpr int kScores = kTileKeys / 2;               ///< scores of a thread: 64 rows x 128 keys over 128 threads
 
-/// What a consumer must know of a tile of K: its chunks, the first in the lower half of x, and whether a row of the
-/// item does not see all of them.
+/// What a consumer must know of a tile of K: its chunks, and whether a row of the item does not see all of them.
 struct __align__(16) HopperTile {
-  uint2 chunks;
+  std::uint16_t chunks[kTileChunks];
   int cut;
 };
-__device__ inline int chunk_of(uint2 chunks, int i) {
-  return (i < 2 ? chunks.x : chunks.y) >> (i % 2 * 16) & 0xffff;
-}
-
-/// A word in shared memory, which lane 0 reads for its warp: when it then arrives at a barrier, no other lane can still
-/// be reading.
-template <class Word>
-__device__ inline Word read_for_warp(const Word& word) {
-  static_assert(sizeof(Word) == 4);
-  return __shfl_sync(~0u, lane_id() == 0 ? word : Word{}, 0);
-}
-__device__ inline uint2 read_for_warp(const uint2& words) {
-  return {read_for_warp(words.x), read_for_warp(words.y)};
-}
 
 /// Online softmax, in base 2, of the two rows that a thread shares with the three others of its quad. Weights are
 /// 2^(score - base). The base is raised to kHeadroom above the largest score only once it is too low by more than
@@ -79,15 +64,16 @@ struct HopperSoftmax {
 };
 
 /// Sets the scores of keys that a row does not see to -inf; `rows` are the thread's two. The scores are those of the
-/// first of the chunks.
+/// tile's first chunks.
 template <bool kWindows, int kCount>
-__device__ inline void hide_scores(float (&s)[kCount], const DeviceGrid& grid, const int (&rows)[2], uint2 chunks) {
+__device__ inline void hide_scores(float (&s)[kCount], const DeviceGrid& grid, const int (&rows)[2],
+                                   const HopperTile& tile) {
   const int ends[2] = {grid.key_end(rows[0]), grid.key_end(rows[1])};
 #pragma unroll
   for (int chunk = 0; chunk < kCount / 16; ++chunk)
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const int key = chunk_of(chunks, chunk) * kChunkKeys;
+      const int key = tile.chunks[chunk] * kChunkKeys;
       const std::uint32_t seen = kWindows ? grid.visible_keys(rows[h], key) : lowest_bits(ends[h] - key);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {  // keys 8 (i / 2) + 2 (lane mod 4) + i mod 2

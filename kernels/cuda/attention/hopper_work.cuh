@@ -200,7 +200,7 @@ class HopperProducer {
                             uint2 chunks, int kv_head) {
     const std::uint32_t to = shared_address(shared_.slots[place_.slot]);
     const Barrier full = fill_slot(Shared::kTileBytes);
-    const int first = chunk_of(chunks, 0);
+    const int first = chunks.x & 0xffff;
     const bool neighbours =
         chunks.x >> 16 == first + 1 && (chunks.y & 0xffff) == first + 2 && chunks.y >> 16 == first + 3;
     if (neighbours && a_.tail_chunk < 0) {
@@ -209,7 +209,7 @@ class HopperProducer {
     }
 #pragma unroll
     for (int i = 0; i < kTileChunks; ++i) {
-      const int chunk = chunk_of(chunks, i);
+      const int chunk = (i < 2 ? chunks.x : chunks.y) >> (i % 2 * 16) & 0xffff;
       const bool tail = chunk == a_.tail_chunk;
       copy_box(to + i * Shared::kChunkBytes, tail ? tail_map : chunk_map, full, 0, 0, 0,
                tail ? 0 : chunk * (kChunkKeys / 8), kv_head);
@@ -219,11 +219,11 @@ class HopperProducer {
   __device__ void load_keys(const HopperItem& item, uint2 chunks) {
     shared_.barrier(shared_.empty[place_.slot]).wait(place_.parity ^ 1);  // also guards what is said of the tile
     HopperTile& tile = shared_.tiles[place_.slot];
-    tile.chunks = chunks;
+    *reinterpret_cast<uint2*>(tile.chunks) = chunks;
     bool whole = true;
 #pragma unroll
     for (int i = 0; i < kTileChunks; ++i) {
-      const int chunk = chunk_of(chunks, i);
+      const int chunk = (i < 2 ? chunks.x : chunks.y) >> (i % 2 * 16) & 0xffff;
       whole = whole && a_.grid.all_visible(item.q_block * kItemRows, kItemRows, chunk * kChunkKeys, kChunkKeys);
     }
     tile.cut = !whole;

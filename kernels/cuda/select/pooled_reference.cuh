@@ -130,10 +130,9 @@ class ReferenceProducer {
     const Barrier full = shared_.barrier(shared_.full[place_.slot]);
     HopperTile& tile = shared_.tiles[place_.slot];
     bool whole = true;
-    tile.chunks = {};
     for (int i = 0; i < kReferenceChunks; ++i) {
       const int chunk = item.list.chunk(t * kReferenceChunks + i);
-      tile.chunks.x |= unsigned(chunk) << (16 * i);
+      tile.chunks[i] = std::uint16_t(chunk);
       whole = whole && grid.all_visible(grid.q_begin(item.q_block), grid.block_q, chunk * kChunkKeys, kChunkKeys);
     }
     tile.cut = !whole;
@@ -185,6 +184,7 @@ class ReferenceConsumer {
 
  private:
   __device__ void release(const std::uint64_t& empty) {
+    __syncwarp();  // what the other lanes read comes before the arrival
     if (lane_id() == 0) shared_.barrier(empty).arrive();
   }
 
@@ -212,12 +212,11 @@ class ReferenceConsumer {
     settle(s);
     const HopperTile& tile = shared_.tiles[place_.slot];
     const DeviceGrid& grid = a_.work.grid;
-    if (read_for_warp(tile.cut)) {
-      const uint2 chunks = read_for_warp(tile.chunks);
+    if (tile.cut) {
       if (grid.windowed || grid.sliding_window > 0)
-        hide_scores<true>(s, grid, tokens, chunks);
+        hide_scores<true>(s, grid, tokens, tile);
       else
-        hide_scores<false>(s, grid, tokens, chunks);
+        hide_scores<false>(s, grid, tokens, tile);
     }
     sum.add(s, a_.scale2, first);
   }
