@@ -10,11 +10,10 @@
 
 namespace salebench::cuda {
 
-constexpr int kStackRows = 256;     ///< rows of a stack that one CTA scans
-constexpr int kScannedKeys = 128;   ///< pooled keys of a tile
-constexpr float kLargestCode = 16;  ///< of operands: products of 128 channels then fit fp16
+constexpr int kStackRows = 256;    ///< rows of a stack that one CTA scans
+constexpr int kScannedKeys = 128;  ///< pooled keys of a tile
 
-/// The heads that have the scan: `of_kv_head` [kv_heads, most] numbers of query heads, the first counts[kv_head] of a
+/// The heads that have a scan: `of_kv_head` [kv_heads, most] numbers of query heads, the first counts[kv_head] of a
 /// row.
 struct StackedHeads {
   int most = 0;
@@ -60,7 +59,7 @@ struct PooledInputs {
   float* log2_thresholds;       ///< [q_heads]
 };
 
-/// The power of two in whose units values up to `most` are codes in [8, 16).
+/// The power of two in whose units `most` is a code in [8, 16): sums of 128 products of two such codes fit fp16.
 __device__ inline float code_unit(float most) {
   return __int_as_float(max(1, (__float_as_int(most) >> 23) - 3) << 23);
 }

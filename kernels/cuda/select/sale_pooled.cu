@@ -144,7 +144,7 @@ PooledSelection::PooledSelection(const SalePooledSide& side, const DeviceProblem
       if (most_of(heads) == 0) continue;
       require(why_unsupported(scan, grid.block));
       parts.works.push_back(make_work(scan, side, s, grid, heads, parts.works, layout));
-      place_heads(parts.works.back(), heads, s.head_dim, head_rows);
+      if (real) place_heads(parts.works.back(), heads, s.head_dim, head_rows);
     }
     parts.in.stats = layout.take<char>(channel_stats_bytes(s.kv_heads, s.kv_len, s.head_dim));
     parts.in.k_mean = layout.take<float>(std::size_t(s.kv_heads) * s.head_dim);
