@@ -161,8 +161,7 @@ class HopperConsumer {
   }
 
   __device__ void release(const std::uint64_t& empty) {
-    __syncwarp();  // what the other lanes read comes before the arrival
-    if (lane_id() == 0) shared_.barrier(empty).arrive();
+    shared_.barrier(empty).arrive_for_warp();
   }
   /// Waits until the next slot of the ring is full.
   __device__ void wait_full() {

@@ -33,6 +33,12 @@ struct Barrier {
     asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(address), "r"(arrivals) : "memory");
   }
   __device__ void arrive() const { asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(address) : "memory"); }
+  /// Arrives for a warp, after all that its lanes did before; all of them call it.
+  __device__ void arrive_for_warp() const {
+    __syncwarp();
+    const int lane = threadIdx.x % 32;
+    if (lane == 0) arrive();
+  }
   /// Arrives, and makes the phase wait for that many bytes of bulk copies.
   __device__ void arrive_expecting(int bytes) const {
     asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(address), "r"(bytes) : "memory");

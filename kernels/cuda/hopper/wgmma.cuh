@@ -53,6 +53,12 @@ __device__ inline std::uint64_t matrix_descriptor(std::uint32_t address, int acr
 __device__ inline std::uint64_t narrow_matrix_descriptor(std::uint32_t address) {
   return std::uint64_t(address >> 4) | std::uint64_t(512 >> 4) << 32 | std::uint64_t(2) << 62;
 }
+/// Of rows of 64 or 128 bytes one behind the other, as map_byte_rows() has them in shared memory.
+template <int kRowBytes>
+__device__ inline std::uint64_t rows_descriptor(std::uint32_t address) {
+  static_assert(kRowBytes == 64 || kRowBytes == 128);
+  return kRowBytes == 64 ? narrow_matrix_descriptor(address) : matrix_descriptor(address, 0, 1024);
+}
 /// The descriptor of a matrix that starts so many bytes later.
 __device__ inline std::uint64_t moved(std::uint64_t descriptor, int bytes) {
   return (descriptor >> 32 << 32) | std::uint32_t(std::uint32_t(descriptor) + (bytes >> 4));

@@ -184,8 +184,7 @@ class ReferenceConsumer {
 
  private:
   __device__ void release(const std::uint64_t& empty) {
-    __syncwarp();  // what the other lanes read comes before the arrival
-    if (lane_id() == 0) shared_.barrier(empty).arrive();
+    shared_.barrier(empty).arrive_for_warp();
   }
 
   /// The last query row that a row of the item is a mean of.

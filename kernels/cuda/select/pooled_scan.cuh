@@ -7,6 +7,7 @@
 #include "kernels/cuda/hopper/wgmma.cuh"
 #include "kernels/cuda/select/pooled.cuh"
 #include "kernels/cuda/select/pooled_votes.cuh"
+#include "kernels/cuda/select/scan_ring.cuh"
 
 namespace salebench::cuda {
 
@@ -37,14 +38,7 @@ struct ScanShared {
   char slots[kSlots][kTileBytes];
   Votes votes[kStackRows / 16];
   float sums[2][kScanConsumers][8][32];  ///< of words in turn: of 16 rows, by chunk
-  std::uint64_t full[kSlots], empty[kSlots], q_full;
-
-  __device__ static Barrier barrier(const std::uint64_t& b) { return {shared_address(&b)}; }
-  __device__ void init() {
-    for (int i = 0; i < kSlots; ++i) barrier(full[i]).init(1), barrier(empty[i]).init(kScanConsumers * 4);
-    barrier(q_full).init(1);
-    publish_barriers();
-  }
+  ScanRing<kSlots> ring;
 };
 
 /// What a CTA scans: rows of a KV head's stack, and an even number of tiles from `begin` on.
@@ -68,14 +62,12 @@ struct ScanRange {
 template <bool kFp8, int kDim>
 __device__ void produce_tiles(const ScanArgs& a, ScanShared<kFp8, kDim>& shared, const ScanRange& range) {
   using Memory = ScanShared<kFp8, kDim>;
-  const Barrier q_full = shared.barrier(shared.q_full);
+  const Barrier q_full = shared.ring.barrier(shared.ring.q_full);
   q_full.arrive_expecting(sizeof(shared.q));
   copy_box(shared_address(shared.q), a.q, q_full, 0, range.stack * kStackRows, 0, range.kv_head);
   RingPlace<Memory::kSlots> place;
   for (int tile = range.begin; tile < range.end; ++tile) {
-    shared.barrier(shared.empty[place.slot]).wait(place.parity ^ 1);
-    const Barrier full = shared.barrier(shared.full[place.slot]);
-    full.arrive_expecting(Memory::kTileBytes);
+    const Barrier full = shared.ring.fill(place, Memory::kTileBytes);
     copy_box(shared_address(shared.slots[place.slot]), a.k, full, 0, tile * kScannedKeys, 0, range.kv_head);
     place.advance();
   }
@@ -95,25 +87,25 @@ class ScanConsumer {
     load_rows();
     if (lane_id() < 2) shared_.votes[vote_of(lane_id())] = make_votes(vote_of(lane_id()));
     __syncwarp();  // without mass a warp needs its own alone, with mass others are waited for first
-    shared_.barrier(shared_.q_full).wait(0);
+    shared_.ring.barrier(shared_.ring.q_full).wait(0);
     Products low, high;  // of the group's first and last 64 rows
     // Two tiles a turn: of four votes only the last has no product beside it. No product may be under way where the
     // loop closes, or ptxas makes all of them wait (C7514).
     for (int tile = range_.begin; tile < range_.end; tile += 2) {
-      const int slots[2] = {take_slot(), take_slot()};
+      const int slots[2] = {shared_.ring.take(place_), shared_.ring.take(place_)};
       multiply(low, 0, slots[0]);
       multiply(high, 1, slots[0]);
       wait_products<1>();
       vote(low, 0, tile);
       multiply(low, 0, slots[1]);
       wait_products<1>();
-      release(slots[0]);
+      shared_.ring.release(slots[0]);
       vote(high, 1, tile);
       multiply(high, 1, slots[1]);
       wait_products<1>();
       vote(low, 0, tile + 1);
       wait_products<0>();
-      release(slots[1]);
+      shared_.ring.release(slots[1]);
       vote(high, 1, tile + 1);
       const int end = (tile + 2) * kChunks;
       if (end % 32 == 0 || tile + 2 >= range_.end) finish_word((end - 1) / 32);
@@ -135,16 +127,6 @@ class ScanConsumer {
       }
   }
 
-  __device__ int take_slot() {
-    const int slot = place_.slot;
-    shared_.barrier(shared_.full[slot]).wait(place_.parity);
-    place_.advance();
-    return slot;
-  }
-  __device__ void release(int slot) {
-    __syncwarp();
-    if (lane_id() == 0) shared_.barrier(shared_.empty[slot]).arrive();
-  }
   __device__ static int warp() {
     return threadIdx.x % kGroupThreads / 32;
   }
@@ -155,9 +137,8 @@ class ScanConsumer {
     settle(products);
     fence_products();
     if constexpr (kFp8) {
-      const std::uint64_t q =
-          kDim == 64 ? narrow_matrix_descriptor(rows + first * 64) : matrix_descriptor(rows + first * 128, 0, 1024);
-      const std::uint64_t k = kDim == 64 ? narrow_matrix_descriptor(keys) : matrix_descriptor(keys, 0, 1024);
+      const std::uint64_t q = rows_descriptor<kDim>(rows + first * kDim);
+      const std::uint64_t k = rows_descriptor<kDim>(keys);
       multiply_fp8_group<false>(products, q, k);
 #pragma unroll
       for (int d = 1; d < kDim / 32; ++d) multiply_fp8_group<true>(products, moved(q, d * 32), moved(k, d * 32));
@@ -251,7 +232,7 @@ __global__ void __launch_bounds__(kScanThreads, kFp8 ? 2 : 1) scan_pooled_kernel
   auto& shared = *reinterpret_cast<ScanShared<kFp8, kDim>*>(memory);
   const ScanRange range(a);
   if (range.end == 0) return;
-  if (threadIdx.x == 0) shared.init();
+  if (threadIdx.x == 0) shared.ring.init(kScanConsumers * 4);
   __syncthreads();
   if (threadIdx.x < kGroupThreads) {
     give_registers<24>();

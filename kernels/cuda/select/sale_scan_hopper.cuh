@@ -8,6 +8,7 @@
 #include "kernels/cuda/hopper/tma.cuh"
 #include "kernels/cuda/hopper/wgmma.cuh"
 #include "kernels/cuda/select/sale_codes.cuh"
+#include "kernels/cuda/select/scan_ring.cuh"
 
 namespace salebench::cuda {
 
@@ -35,14 +36,7 @@ struct CodeShared {
 
   char q[kCodeRows * kDim];
   Tile tiles[kSlots];
-  std::uint64_t full[kSlots], empty[kSlots], q_full;
-
-  __device__ static Barrier barrier(const std::uint64_t& b) { return {shared_address(&b)}; }
-  __device__ void init() {
-    for (int i = 0; i < kSlots; ++i) barrier(full[i]).init(1), barrier(empty[i]).init(kCodeConsumers * 4);
-    barrier(q_full).init(1);
-    publish_barriers();
-  }
+  ScanRing<kSlots> ring;
 };
 
 /// What a CTA scans: rows from `row` on, and whole turns of tiles from `begin` on.
@@ -68,17 +62,15 @@ struct CodeRange {
 template <int kDim>
 __device__ void produce_codes(const HopperCodeArgs& a, CodeShared<kDim>& shared, const CodeRange& range) {
   using Shared = CodeShared<kDim>;
-  const Barrier q_full = shared.barrier(shared.q_full);
+  const Barrier q_full = shared.ring.barrier(shared.ring.q_full);
   q_full.arrive_expecting(sizeof(shared.q));
   copy_box(shared_address(shared.q), a.q, q_full, 0, range.row, 0, range.head);
   RingPlace<Shared::kSlots> place;
   const CodeScanArgs& s = a.scan;
   for (int tile = range.begin; tile < range.end; ++tile) {
-    shared.barrier(shared.empty[place.slot]).wait(place.parity ^ 1);
-    const Barrier full = shared.barrier(shared.full[place.slot]);
+    const Barrier full = shared.ring.fill(place, Shared::kTileBytes);
     typename Shared::Tile& to = shared.tiles[place.slot];
     const int key = min(tile * kCodeKeys, s.key_room - kCodeKeys);  // a last turn may go on past the end
-    full.arrive_expecting(Shared::kTileBytes);
     copy_box(shared_address(to.codes), a.k, full, 0, key, 0, range.kv_head);
     copy_bytes(shared_address(to.bias), s.bias + std::size_t(range.head) * s.key_room + key, sizeof(to.bias), full);
     copy_bytes(shared_address(to.scale),
@@ -98,7 +90,7 @@ class CodeConsumer {
       : a_(a.scan), shared_(shared), range_(range), group_(__shfl_sync(~0u, int(threadIdx.x) / kGroupThreads - 1, 0)) {}
 
   __device__ void run() {
-    shared_.barrier(shared_.q_full).wait(0);
+    shared_.ring.barrier(shared_.ring.q_full).wait(0);
     if (load_rows())
       scan<true>();
     else
@@ -144,14 +136,14 @@ class CodeConsumer {
     // A turn of tiles: of its votes only the last has no product beside it. No product may be under way where the loop
     // closes, or ptxas makes all of them wait (C7514).
     for (int tile = range_.begin; tile < range_.end; tile += kTurnTiles) {
-      int slot = take_slot();
+      int slot = shared_.ring.take(place_);
       start(low, 0, slot);
 #pragma unroll
       for (int i = 0; i < kTurnTiles; ++i) {
         start(high, 1, slot);
         wait_products<1>();
         vote<kWide>(low, 0, slot, tile + i);
-        const int next = i + 1 < kTurnTiles ? take_slot() : 0;
+        const int next = i + 1 < kTurnTiles ? shared_.ring.take(place_) : 0;
         if (i + 1 < kTurnTiles) {
           start(low, 0, next);
           wait_products<1>();
@@ -159,7 +151,7 @@ class CodeConsumer {
           wait_products<0>();
         }
         vote<kWide>(high, 1, slot, tile + i);
-        release(slot);
+        shared_.ring.release(slot);
         slot = next;
       }
       const int end = (tile + kTurnTiles) * kChunks;
@@ -167,24 +159,13 @@ class CodeConsumer {
     }
   }
 
-  __device__ int take_slot() {
-    const int slot = place_.slot;
-    shared_.barrier(shared_.full[slot]).wait(place_.parity);
-    place_.advance();
-    return slot;
-  }
-  __device__ void release(int slot) {
-    __syncwarp();
-    if (lane_id() == 0) shared_.barrier(shared_.empty[slot]).arrive();
-  }
-
   __device__ void start(int (&sum)[64], int half, int slot) {
     settle(sum);
     fence_products();
     const std::uint32_t rows = shared_address(shared_.q) + (group_ * 128 + half * 64) * kDim;
     const std::uint32_t keys = shared_address(shared_.tiles[slot].codes);
-    const std::uint64_t q = kDim == 64 ? narrow_matrix_descriptor(rows) : matrix_descriptor(rows, 0, 1024);
-    const std::uint64_t k = kDim == 64 ? narrow_matrix_descriptor(keys) : matrix_descriptor(keys, 0, 1024);
+    const std::uint64_t q = rows_descriptor<kDim>(rows);
+    const std::uint64_t k = rows_descriptor<kDim>(keys);
     multiply_int8_group<false>(sum, q, k);
 #pragma unroll
     for (int d = 1; d < kDim / 32; ++d) multiply_int8_group<true>(sum, moved(q, d * 32), moved(k, d * 32));
@@ -253,7 +234,7 @@ __global__ void __launch_bounds__(kCodeThreads, 1) sale_scan_kernel(const __grid
   auto& shared = *reinterpret_cast<CodeShared<kDim>*>(memory);
   const CodeRange range(a.scan);
   if (range.end == 0) return;
-  if (threadIdx.x == 0) shared.init();
+  if (threadIdx.x == 0) shared.ring.init(kCodeConsumers * 4);
   __syncthreads();
   if (threadIdx.x < kGroupThreads) {
     give_registers<24>();
