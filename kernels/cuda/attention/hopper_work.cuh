@@ -67,6 +67,11 @@ struct HopperShared {
   }
 };
 
+/// Chunk i of a tile, of four in two words; the first is in the lower half of x.
+__device__ inline int chunk_of(uint2 chunks, int i) {
+  return (i < 2 ? chunks.x : chunks.y) >> (i % 2 * 16) & 0xffff;
+}
+
 /// The tiles of an item, which are walked from the last to the first, since the last are those at the diagonal.
 struct HopperList {
   int first_chunk = 0;           ///< of dense attention, under a sliding window
@@ -78,7 +83,7 @@ struct HopperList {
     else
       first_chunk = a.grid.key_begin(a.grid.q_begin(item.q_block)) / kTileKeys * kTileChunks;
   }
-  /// The chunks of a tile, the first in the lower half of x.
+  /// The chunks of a tile, as chunk_of() finds them.
   __device__ uint2 tile(int t) const {
     if (tiles) return __ldg(tiles + t);
     const std::uint32_t low = first_chunk + t * kTileChunks;
@@ -209,7 +214,7 @@ class HopperProducer {
     }
 #pragma unroll
     for (int i = 0; i < kTileChunks; ++i) {
-      const int chunk = (i < 2 ? chunks.x : chunks.y) >> (i % 2 * 16) & 0xffff;
+      const int chunk = chunk_of(chunks, i);
       const bool tail = chunk == a_.tail_chunk;
       copy_box(to + i * Shared::kChunkBytes, tail ? tail_map : chunk_map, full, 0, 0, 0,
                tail ? 0 : chunk * (kChunkKeys / 8), kv_head);
@@ -223,7 +228,7 @@ class HopperProducer {
     bool whole = true;
 #pragma unroll
     for (int i = 0; i < kTileChunks; ++i) {
-      const int chunk = (i < 2 ? chunks.x : chunks.y) >> (i % 2 * 16) & 0xffff;
+      const int chunk = chunk_of(chunks, i);
       whole = whole && a_.grid.all_visible(item.q_block * kItemRows, kItemRows, chunk * kChunkKeys, kChunkKeys);
     }
     tile.cut = !whole;

@@ -1,6 +1,5 @@
 // dense_attention() as one of the dense kernels.
 #include "kernels/cuda/dense/dense_builtin.h"
-#include "kernels/cuda/device/device_memory.h"
 
 namespace salebench::cuda {
 namespace {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/cuda/device/device_memory.h"
+#include "kernels/cuda/hopper/hopper_here.h"
 #include "kernels/cuda/select/channel_stats.h"
 #include "kernels/cuda/select/pooled.cuh"
 
@@ -125,6 +126,7 @@ void place_heads(const PooledWork& work, const HeadLists& heads, int head_dim, s
 PooledSelection::PooledSelection(const SalePooledSide& side, const DeviceProblem& problem, const BlockGrid& grid)
     : parts_(std::make_unique<Parts>()) {
   const Shape& s = problem.shape;
+  require(why_no_hopper());
   require(why_unsupported(s, problem.scale));
   require(problem.causal ? nullptr : "sale_pooled is defined for causal attention only");
   require(why_unsupported(grid.block));

@@ -38,8 +38,8 @@ inline const char* why_unsupported(const PooledScan& scan, const BlockSize& bloc
   return scan.key_pool > 4 ? "pools of more than 4 keys" : nullptr;
 }
 
-/// A selection with all its memory, for one problem and mask grid. The device is a Hopper (kernels/cuda/hopper/
-/// hopper_here.h), and each scan of the side is supported.
+/// A selection with all its memory, for one problem and mask grid. Throws std::invalid_argument where the kernels don't
+/// run (kernels/cuda/hopper/hopper_here.h) or don't take the problem, the tile or a scan of the side.
 class PooledSelection {
  public:
   PooledSelection(const SalePooledSide& side, const DeviceProblem& problem, const BlockGrid& grid);
