@@ -144,6 +144,7 @@ int run(const Options& o) {
     std::fprintf(stderr, "no benchmark without a GPU: %s\n", found.why_none.c_str());
     return 5;
   }
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // a line is seen once it is known, through a pipe too
   std::printf("%s, driver %d, runtime %d\n", found.devices[0].name.c_str(), found.driver, found.runtime);
   if (o.has("attention")) bench_turns(o);
   StepTimer timer(o.written);

@@ -49,7 +49,7 @@ class SparseEntrant : public Entrant {
  public:
   SparseEntrant(const Case& c, const BlockSize& block, double density)
       : Entrant(std::to_string(block.q) + " x " + std::to_string(block.k) + " " +
-                to_string(fastest_kernel(CaseMask::grid_of(c, block)))),
+                to_string(fastest_kernel())),
         case_(c),
         mask_(c, block),
         lists_(block_index_bytes(mask_.view().grid, c.p.shape.q_heads)) {

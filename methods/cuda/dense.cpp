@@ -30,7 +30,7 @@ class DenseOnDevice : public cuda::DeviceMethod {
   void index(cuda::Stream) override {}
   void attend(cuda::Stream stream) override { plan_->run(workspace_.data(), stream); }
   std::string attend_kernel() const override {
-    return kernel_ == "ours" ? to_string(cuda::fastest_kernel(cuda::dense_grid(in_.problem)))
+    return kernel_ == "ours" ? to_string(cuda::fastest_kernel())
                              : full_name(cuda::dense_kernel(kernel_));
   }
 

@@ -17,7 +17,7 @@ class MaskedDeviceMethod : public cuda::DeviceMethod {
     index_ = cuda::build_block_index(in_.mask, in_.problem.shape.kv_heads, lists_.data(), stream);
   }
   void attend(cuda::Stream stream) override { cuda::block_sparse_attention(in_.problem, index_, in_.out, stream); }
-  std::string attend_kernel() const override { return to_string(cuda::fastest_kernel(in_.mask.grid)); }
+  std::string attend_kernel() const override { return to_string(cuda::fastest_kernel()); }
 
  protected:
   const cuda::DeviceInputs& in() const { return in_; }

@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention/block_index.cuh"
 #include "kernels/cuda/attention/hopper.h"
 #include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/hopper/hopper_here.h"
 
 namespace salebench::cuda {
 namespace {
@@ -29,17 +30,17 @@ void launch_portable(const DeviceProblem& p, const AttentionArgs& args, bool exa
 
 }  // namespace
 
-const char* why_not(AttentionKernel kernel, const BlockGrid& grid) {
-  return kernel == AttentionKernel::hopper ? why_not_hopper(grid) : nullptr;
+const char* why_not(AttentionKernel kernel) {
+  return kernel == AttentionKernel::hopper ? why_no_hopper() : nullptr;
 }
 
-AttentionKernel fastest_kernel(const BlockGrid& grid) {
+AttentionKernel fastest_kernel() {
   if (const char* const name = std::getenv("SALEBENCH_ATTENTION")) {
     if (name == to_string(AttentionKernel::portable)) return AttentionKernel::portable;
     if (name != to_string(AttentionKernel::hopper))
       throw std::invalid_argument(std::string("SALEBENCH_ATTENTION is '") + name + "'; there are hopper and portable");
   }
-  return why_not(AttentionKernel::hopper, grid) ? AttentionKernel::portable : AttentionKernel::hopper;
+  return why_not(AttentionKernel::hopper) ? AttentionKernel::portable : AttentionKernel::hopper;
 }
 
 std::string to_string(AttentionKernel kernel) {
@@ -62,13 +63,13 @@ void exact_attention(const DeviceProblem& p, const DeviceAttention& out, Stream 
 
 void block_sparse_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out,
                             Stream stream) {
-  block_sparse_attention(p, index, out, fastest_kernel(index.grid), stream);
+  block_sparse_attention(p, index, out, fastest_kernel(), stream);
 }
 
 void block_sparse_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out,
                             AttentionKernel kernel, Stream stream) {
   AttentionArgs args = make_args(p, index.grid, out);
-  require(why_not(kernel, index.grid));
+  require(why_not(kernel));
   if (kernel == AttentionKernel::hopper) {
     hopper_attention(p, index, out, stream);
     return;

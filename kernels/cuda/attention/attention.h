@@ -14,11 +14,11 @@ namespace salebench::cuda {
 enum class AttentionKernel { hopper, portable };
 
 /// Why a kernel can't do this on the current device in this build, null if it can: what each declares of itself.
-const char* why_not(AttentionKernel kernel, const BlockGrid& grid);
+const char* why_not(AttentionKernel kernel);
 
 /// The fastest kernel that can do it; or the one that the environment variable SALEBENCH_ATTENTION names, where it can.
 /// Throws std::invalid_argument for a name that no kernel has.
-AttentionKernel fastest_kernel(const BlockGrid& grid);
+AttentionKernel fastest_kernel();
 
 /// "hopper" or "portable", as results name it.
 std::string to_string(AttentionKernel kernel);

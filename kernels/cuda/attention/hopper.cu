@@ -10,7 +10,7 @@
 namespace salebench::cuda {
 namespace {
 
-constexpr int kGroupRows = 8;  // a box of keys is made of so many rows
+constexpr int kBoxRows = 8;  // a box of keys is made of so many rows, or a multiple
 constexpr int kMaxHeadDim = 128;
 
 /// Where the scratch memory's parts are.
@@ -48,7 +48,7 @@ __global__ void copy_tails_kernel(const uint4* k, const uint4* v, uint4* k_tail,
 
 /// Boxes end at multiples of 8 keys; a last chunk that does not is read from copies. Returns its number, or -1.
 int copy_tails(const DeviceProblem& p, const Scratch& scratch, Stream stream) {
-  if (p.shape.kv_len % kGroupRows == 0) return -1;
+  if (p.shape.kv_len % kBoxRows == 0) return -1;
   const int chunk = p.shape.kv_len / kChunkKeys;
   copy_tails_kernel<<<p.shape.kv_heads, 256, 0, stream>>>(
       static_cast<const uint4*>(p.k), static_cast<const uint4*>(p.v), static_cast<uint4*>(scratch.k_tail),
@@ -66,7 +66,7 @@ HopperArgs make_args(const DeviceProblem& p, const BlockIndex& index, const Devi
   const auto tail = [&](const void* base) {
     return map_row_groups(base, p.dtype, s.kv_heads, kChunkKeys, s.head_dim, kChunkKeys);
   };
-  return {.q = map_rows(p.q, p.dtype, s.q_heads, s.q_len, s.head_dim, kItemRows),
+  return {.q = map_rows(p.q, p.dtype, s.q_heads, s.q_len, s.head_dim, index.grid.block.q),
           .k = keys(p.k, kChunkKeys),
           .v = keys(p.v, kChunkKeys),
           .k_tile = keys(p.k, kTileKeys),
@@ -89,12 +89,24 @@ HopperArgs make_args(const DeviceProblem& p, const BlockIndex& index, const Devi
           .lse = out.lse};
 }
 
-}  // namespace
-
-const char* why_not_hopper(const BlockGrid& grid) {
-  if (const char* const why = why_no_hopper()) return why;
-  return grid.block.q == kItemRows ? nullptr : "a tile has other than 128 query rows";
+template <class T, int kDim, int kGroups>
+void launch(HopperArgs args, Stream stream) {
+  using Shared = HopperShared<kDim, kGroups>;
+  constexpr int kBytes = Shared::kTeams * sizeof(Shared);
+  const int ctas = std::min(ceil_div(args.items, Shared::kTeams), device_attribute(cudaDevAttrMultiProcessorCount));
+  const auto launch = [&](auto kernel) {
+    SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+    kernel<<<ctas, kHopperThreads, kBytes, stream>>>(args);
+    SALEBENCH_CUDA_CHECK(cudaGetLastError());
+  };
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {  // float16 has no room for weights above 2^16
+    launch(hopper_attention_kernel<T, kDim, kGroups, false>);
+    args.again.now = true;
+  }
+  launch(hopper_attention_kernel<T, kDim, kGroups, true>);
 }
+
+}  // namespace
 
 std::size_t attention_scratch_bytes(const BlockGrid& grid, int heads) {
   return Scratch(grid, heads, nullptr).bytes;
@@ -106,21 +118,12 @@ void clear_attention_scratch(const BlockGrid& grid, int heads, void* scratch, St
 
 void hopper_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out, Stream stream) {
   const Scratch parts(index.grid, p.shape.q_heads, index.scratch);
-  HopperArgs args = make_args(p, index, out, parts, copy_tails(p, parts, stream));
-  const int ctas = std::min(args.items, device_attribute(cudaDevAttrMultiProcessorCount));
+  const HopperArgs args = make_args(p, index, out, parts, copy_tails(p, parts, stream));
   dispatch(p.dtype, p.shape.head_dim, [&](auto type, auto dim) {
-    using T = decltype(type);
-    constexpr int kDim = decltype(dim)::value, kBytes = sizeof(HopperShared<kDim>);
-    const auto launch = [&](auto kernel) {
-      SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-      kernel<<<ctas, kHopperThreads, kBytes, stream>>>(args);
-      SALEBENCH_CUDA_CHECK(cudaGetLastError());
-    };
-    if constexpr (std::is_same_v<T, __nv_bfloat16>) {  // float16 has no room for weights above 2^16
-      launch(hopper_attention_kernel<T, kDim, false>);
-      args.again.now = true;
-    }
-    launch(hopper_attention_kernel<T, kDim, true>);
+    if (index.grid.block.q == kGroupRows)
+      launch<decltype(type), dim.value, 1>(args, stream);
+    else
+      launch<decltype(type), dim.value, 2>(args, stream);
   });
 }
 

@@ -1,8 +1,9 @@
-// Attention on Hopper's tensor cores; attention.h says what it computes. A persistent CTA has a producer and two
-// consumer warpgroups of 64 query rows each. A tile is 128 keys, gathered by TMA from four listed chunks, and both
-// consumers use it. Within a consumer the product with V of one tile is issued after the scores of the next, whichever
-// item that belongs to, and runs during the softmax of those (FlashAttention-3, arXiv 2407.08608, section 3.2). The
-// consumers need not be made to take turns, as they are there (3.1): it changed nothing.
+// Attention on Hopper's tensor cores; attention.h says what it computes. A persistent CTA has two consumer warpgroups
+// of 64 query rows each. Where tiles of the mask have 128 rows they are a team, which shares what its producer loads;
+// where they have 64, each is a team of its own. A tile is 128 keys, gathered by TMA from four listed chunks. Within a
+// consumer the product with V of one tile is issued after the scores of the next, whichever item that belongs to, and
+// runs during the softmax of those (FlashAttention-3, arXiv 2407.08608, section 3.2). The consumers need not be made to
+// take turns, as they are there (3.1): it changed nothing.
 #pragma once
 
 #include "kernels/cuda/attention/hopper_work.cuh"
@@ -59,15 +60,15 @@ __device__ inline bool agreed(bool condition) {
 
 /// kSafe looks for larger scores in each tile; otherwise only an item's first tiles and those with hidden keys do, and
 /// an item whose sums went out of bounds is listed, for a second kernel that is safe.
-template <class T, int kDim, bool kSafe>
+template <class T, int kDim, int kGroups, bool kSafe>
 class HopperConsumer {
-  using Shared = HopperShared<kDim>;
+  using Shared = HopperShared<kDim, kGroups>;
   using Softmax = HopperSoftmax<kSafe ? 0 : 32>;
   static constexpr int kHalves = kDim / 64, kUnit = 1024, kDown = kHalves * kUnit;  // 8 rows x 128 bytes
 
  public:
-  __device__ HopperConsumer(const HopperArgs& a, Shared& shared)
-      : a_(a), shared_(shared), group_(__shfl_sync(~0u, int(threadIdx.x) / kGroupThreads - 1, 0)) {}
+  /// `group` is the consumer's number within its team.
+  __device__ HopperConsumer(const HopperArgs& a, Shared& shared, int group) : a_(a), shared_(shared), group_(group) {}
 
   /// Each turn issues the scores of a tile and the product with V of the tile before, whichever item that is of. Turns
   /// with nothing special to do have a loop of their own, without branches: registers then stay where the products have
@@ -75,12 +76,11 @@ class HopperConsumer {
   __device__ void run() {
     Registers r;
     int left = 0;
-    wait_full();
     do {
       const bool first = agreed(left == 0);
       if (first) left = next_item();
-      bool next_is_whole = turn<false>(r, first);
-      while (agreed(--left > 0 && next_is_whole)) next_is_whole = turn<true>(r, false);
+      bool next_is_whole = turn<false>(r, first, left == 1);
+      while (agreed(--left > 0 && next_is_whole)) next_is_whole = turn<true>(r, false, left == 1);
     } while (agreed(item_.tiles > 0));
   }
 
@@ -92,23 +92,24 @@ class HopperConsumer {
   };
 
   __device__ int row(const HopperItem& item) const {
-    return item.q_block * kItemRows + 64 * group_ + threadIdx.x % kGroupThreads / 32 * 16 + lane_id() / 4;
+    return item.q_block * Shared::kRows + kGroupRows * group_ + threadIdx.x % kGroupThreads / 32 * 16 + lane_id() / 4;
   }
 
-  /// A turn; the slot of its keys is full. kPlain: all rows see the whole tile, and it is not the first of an item, in
-  /// whose turn the item before ends. Returns whether each row sees all keys of the next tile.
+  /// A turn, of an item's last tile or not. kPlain: all rows see the whole tile, and it is not the first of an item, in
+  /// whose turn the item before ends. Returns whether each row sees all keys of the item's next tile.
   template <bool kPlain>
-  __device__ __forceinline__ bool turn(Registers& r, bool first) {
+  __device__ __forceinline__ bool turn(Registers& r, bool first, bool last) {
+    wait_full();
     const int keys = take_slot();
-    const std::uint64_t q = matrix_descriptor(shared_address(shared_.q[queries_]) + group_ * 64 * 128, 0, kUnit);
+    const std::uint64_t q =
+        matrix_descriptor(shared_address(shared_.q[queries_]) + group_ * kGroupRows * 128, 0, kUnit);
     const std::uint64_t k = matrix_descriptor(shared_address(shared_.slots[keys]), 0, kDown);
     float s[kScores];
     multiply_keys(s, q, k);
     wait_full();
     const int values = take_slot();
     multiply_values(r.o, r.p, matrix_descriptor(shared_address(shared_.slots[values]), kUnit, kDown));
-    // Asked here, where the next keys are there already: a branch between scores and weights would part them.
-    const bool next_is_whole = (kPlain || agreed(item_.tiles > 0)) && next_tile_is_whole();
+    const bool next_is_whole = !shared_.tiles[keys].next_cut;
     const Softmax finished = r.softmax;
     if (!kPlain && first) r.softmax = {};
     wait_products<1>();
@@ -121,6 +122,7 @@ class HopperConsumer {
         hide_scores<false>(s, a_.grid, rows, shared_.tiles[keys]);
     }
     release(shared_.empty[keys]);
+    shared_.barrier(shared_.q_empty[queries_]).arrive_for_warp(last);
     float rescale[2];
     const bool rose = (kSafe || !kPlain) && r.softmax.raise(s, a_.scale2, rescale);
     r.softmax.weigh(s, a_.scale2);
@@ -152,11 +154,12 @@ class HopperConsumer {
   /// Goes on to the next item, once its queries are there; returns how many turns it takes.
   __device__ int next_item() {
     old_ = item_;
-    if (old_.tiles > 0) release(shared_.q_empty[queries_]);
     queries_ = q_place_.slot;
-    shared_.barrier(shared_.q_full[queries_]).wait(q_place_.parity);
+    shared_.barrier(shared_.q_full[queries_]).wait(q_place_.parity);  // the item came before
     q_place_.advance();
-    item_ = shared_.items[queries_];
+    item_ = shared_.items[item_place_.slot];
+    release(shared_.item_empty[item_place_.slot]);
+    item_place_.advance();
     return max(1, item_.tiles);
   }
 
@@ -172,11 +175,6 @@ class HopperConsumer {
     place_.advance();
     return slot;
   }
-  /// Whether each row sees all keys of the next tile, once that is there.
-  __device__ bool next_tile_is_whole() {
-    wait_full();
-    return !shared_.tiles[place_.slot].cut;
-  }
 
   /// s = q k, of the group's queries [half][128][64] and a tile of keys
   __device__ static void multiply_keys(float (&s)[kScores], std::uint64_t q, std::uint64_t keys) {
@@ -184,7 +182,7 @@ class HopperConsumer {
     multiply_group<T, false>(s, q, keys);
 #pragma unroll
     for (int k = 1; k < kDim / 16; ++k)
-      multiply_group<T, true>(s, moved(q, k / 4 * kItemRows * 128 + k % 4 * 32),
+      multiply_group<T, true>(s, moved(q, k / 4 * Shared::kRows * 128 + k % 4 * 32),
                               moved(keys, k / 4 * kUnit + k % 4 * 32));
     commit_products();
   }
@@ -202,26 +200,32 @@ class HopperConsumer {
   Shared& shared_;
   const int group_;
   RingPlace<Shared::kSlots> place_;
-  RingPlace<Shared::kItems> q_place_;
+  RingPlace<Shared::kQueries> q_place_;
+  RingPlace<Shared::kItems> item_place_;
   HopperItem item_{}, old_{};
   int queries_ = 0;
 };
 
-template <class T, int kDim, bool kSafe>
+template <class T, int kDim, int kGroups, bool kSafe>
 __global__ void __launch_bounds__(kHopperThreads, 1) hopper_attention_kernel(const __grid_constant__ HopperArgs a) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  using Shared = HopperShared<kDim, kGroups>;
   extern __shared__ __align__(1024) char memory[];
-  auto& shared = *reinterpret_cast<HopperShared<kDim>*>(memory);
-  if (threadIdx.x == 0) shared.init();
+  Shared* const teams = reinterpret_cast<Shared*>(memory);
+  if (threadIdx.x < Shared::kTeams) teams[threadIdx.x].init();
   __syncthreads();
   if (threadIdx.x < kGroupThreads) {
     give_registers<40>();
-    const int warp = threadIdx.x / 32;
-    if (warp == 0 && is_elected()) HopperProducer<kDim>(a, shared).run();
-    if (warp == 1 && is_elected()) HopperScheduler<kDim, kSafe>(a, shared).run();
+    const int warp = threadIdx.x / 32, team = warp / 2;
+    if (team >= Shared::kTeams || !is_elected()) return;
+    if (warp % 2 == 0)
+      HopperProducer<kDim, kGroups>(a, teams[team]).run();
+    else
+      HopperScheduler<kDim, kGroups, kSafe>(a, teams[team]).run();
   } else {
     take_registers<232>();
-    HopperConsumer<T, kDim, kSafe>(a, shared).run();
+    const int group = __shfl_sync(~0u, int(threadIdx.x) / kGroupThreads - 1, 0);
+    HopperConsumer<T, kDim, kGroups, kSafe>(a, teams[group / kGroups], group % kGroups).run();
   }
 #endif
 }

@@ -10,10 +10,11 @@ constexpr int kTileKeys = 128;                       ///< keys of a tile
 constexpr int kTileChunks = kTileKeys / kChunkKeys;  ///< chunks that are gathered into a tile
 constexpr int kScores = kTileKeys / 2;               ///< scores of a thread: 64 rows x 128 keys over 128 threads
 
-/// What a consumer must know of a tile of K: its chunks, and whether a row of the item does not see all of them.
+/// What a consumer must know of a tile of K: its chunks, and whether there is a row of the item that does not see all
+/// of them, or of those of the item's next tile.
 struct __align__(16) HopperTile {
   std::uint16_t chunks[kTileChunks];
-  int cut;
+  int cut, next_cut;
 };
 
 /// Online softmax, in base 2, of the two rows that a thread shares with the three others of its quad. Weights are

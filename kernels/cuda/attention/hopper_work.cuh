@@ -1,5 +1,5 @@
-// Who does what in Hopper's attention kernel: what all of it is given, what a CTA keeps in shared memory, the
-// scheduler, which takes items of work one by one and loads their queries ahead, and the producer, which loads the
+// Who does what in Hopper's attention kernel: what all of it is given, what a team keeps in shared memory, its
+// scheduler, which takes items of work one by one and loads their queries ahead, and its producer, which loads the
 // tiles of K and V that they list. Each of the two is one thread.
 #pragma once
 
@@ -9,8 +9,9 @@
 
 namespace salebench::cuda {
 
-constexpr int kItemRows = 128;                     ///< query rows of an item of work: 64 a consumer warpgroup
-constexpr int kHopperThreads = 3 * kGroupThreads;  ///< a producer warpgroup and two consumers
+constexpr int kHopperGroups = 2;                                     ///< consumer warpgroups of a CTA
+constexpr int kHopperThreads = (1 + kHopperGroups) * kGroupThreads;  ///< with the warpgroup of the producers
+constexpr int kGroupRows = 64;                                       ///< query rows of a consumer
 
 /// Items that the first kernel could not finish, for the second one, which leaves this as it should be before the
 /// first: zeros but for the list.
@@ -21,11 +22,11 @@ struct HopperAgain {
 };
 
 struct HopperArgs {
-  CUtensorMap q, k, v;         ///< boxes of an item's 128 rows; of a chunk
+  CUtensorMap q, k, v;         ///< boxes of an item's rows; of a chunk
   CUtensorMap k_tile, v_tile;  ///< boxes of a whole tile, for chunks that are neighbours
   CUtensorMap k_tail, v_tail;  ///< [kv_heads, 32, head_dim]: copies of the last chunk, where it ends within 8 rows
   int tail_chunk;              ///< the chunk that k_tail and v_tail hold; -1 for none
-  DeviceGrid grid;             ///< block_q is kItemRows
+  DeviceGrid grid;             ///< block_q is an item's rows
   ListLayout layout;
   const std::uint16_t* chunks;  ///< lists as in BlockIndex; null for dense
   const std::int32_t *counts, *order;
@@ -44,25 +45,33 @@ struct HopperItem {
   uint2 last_tile;  ///< its chunks, so that the producer need not wait for them
 };
 
-template <int kDim>
-struct HopperShared {
+/// Of a team: a scheduler, a producer and kGroups consumers, which use each tile together. An item of its work has 64
+/// rows for each of them.
+template <int kDim, int kGroups>
+struct alignas(1024) HopperShared {
+  static constexpr int kRows = kGroups * kGroupRows;
+  static constexpr int kTeams = kHopperGroups / kGroups;  ///< of a CTA
   static constexpr int kTileBytes = kTileKeys * kDim * 2;
   static constexpr int kChunkBytes = kChunkKeys * kDim * 2;
-  static constexpr int kItemBytes = kItemRows * kDim * 2;
-  static constexpr int kSlots = (160 << 10) / kTileBytes;
+  static constexpr int kQueryBytes = kRows * kDim * 2;
+  static constexpr int kBytes = (224 << 10) / kTeams;  ///< for tiles and queries
+  static constexpr int kSlots = (kGroups == 2 ? 160 << 10 : 96 << 10) / kTileBytes;
+  static_assert(kSlots >= 3, "a turn holds two, and more must come");
+  static constexpr int kQueries = kSlots * kTileBytes + 2 * kQueryBytes <= kBytes ? 2 : 1;
   static constexpr int kItems = 2;
 
-  char q[kItems][kItemBytes];      ///< [half][row][64]
+  char q[kQueries][kQueryBytes];   ///< [half][row][64]
   char slots[kSlots][kTileBytes];  ///< K and V in turn, [key / 8][half][8][64]
   HopperTile tiles[kSlots];
   HopperItem items[kItems];
-  std::uint64_t full[kSlots], empty[kSlots], q_full[kItems], q_empty[kItems];
+  std::uint64_t full[kSlots], empty[kSlots], q_full[kQueries], q_empty[kQueries], item_full[kItems], item_empty[kItems];
 
   __device__ static Barrier barrier(const std::uint64_t& b) { return {shared_address(&b)}; }
   __device__ void init() {
-    constexpr int kConsumerWarps = 8;
-    for (int i = 0; i < kSlots; ++i) barrier(full[i]).init(1), barrier(empty[i]).init(kConsumerWarps);
-    for (int i = 0; i < kItems; ++i) barrier(q_full[i]).init(1), barrier(q_empty[i]).init(kConsumerWarps + 1);
+    constexpr int kConsumers = kGroups * kGroupThreads / 32 * kWarpArrivals;
+    for (int i = 0; i < kSlots; ++i) barrier(full[i]).init(1), barrier(empty[i]).init(kConsumers);
+    for (int i = 0; i < kQueries; ++i) barrier(q_full[i]).init(1), barrier(q_empty[i]).init(kConsumers);
+    for (int i = 0; i < kItems; ++i) barrier(item_full[i]).init(1), barrier(item_empty[i]).init(kConsumers + 1);
     publish_barriers();
   }
 };
@@ -91,9 +100,9 @@ struct HopperList {
   }
 };
 
-template <int kDim, bool kAgain>
+template <int kDim, int kGroups, bool kAgain>
 class HopperScheduler {
-  using Shared = HopperShared<kDim>;
+  using Shared = HopperShared<kDim, kGroups>;
 
  public:
   __device__ HopperScheduler(const HopperArgs& a, Shared& shared)
@@ -104,24 +113,30 @@ class HopperScheduler {
       HopperItem item = next();
       more = item.tiles > 0;
       if (more) item.last_tile = HopperList(a_, item).tile(item.tiles - 1);
-      const int at = place_.slot;
-      shared_.barrier(shared_.q_empty[at]).wait(place_.parity ^ 1);
+      shared_.barrier(shared_.item_empty[place_.slot]).wait(place_.parity ^ 1);
+      shared_.items[place_.slot] = item;
+      shared_.barrier(shared_.item_full[place_.slot]).arrive();
       place_.advance();
-      shared_.items[at] = item;
-      const Barrier full = shared_.barrier(shared_.q_full[at]);
-      if (more) {
-        full.arrive_expecting(Shared::kItemBytes);
-        copy_box(shared_address(shared_.q[at]), a_.q, full, 0, item.q_block * kItemRows, 0, item.head);
-      } else {
-        full.arrive();
-      }
+      load_queries(item);
     }
   }
 
  private:
+  __device__ void load_queries(const HopperItem& item) {
+    const int at = q_place_.slot;
+    shared_.barrier(shared_.q_empty[at]).wait(q_place_.parity ^ 1);
+    q_place_.advance();
+    const Barrier full = shared_.barrier(shared_.q_full[at]);
+    if (item.tiles == 0) {
+      full.arrive();
+      return;
+    }
+    full.arrive_expecting(Shared::kQueryBytes);
+    copy_box(shared_address(shared_.q[at]), a_.q, full, 0, item.q_block * Shared::kRows, 0, item.head);
+  }
   __device__ HopperItem next() {
-    // Taken with one more than there are items by each CTA, after which the counter is 0 again.
-    const unsigned last = items_ + gridDim.x - 1, number = atomicInc(a_.next, last);
+    // Taken with one more than there are items by each team, after which the counter is 0 again.
+    const unsigned last = items_ + gridDim.x * Shared::kTeams - 1, number = atomicInc(a_.next, last);
     if (number >= items_) {
       if (kAgain && a_.again.now && number == last) *a_.again.count = 0;  // all have read it
       return {};
@@ -152,11 +167,12 @@ class HopperScheduler {
   Shared& shared_;
   const unsigned items_;
   RingPlace<Shared::kItems> place_;
+  RingPlace<Shared::kQueries> q_place_;
 };
 
-template <int kDim>
+template <int kDim, int kGroups>
 class HopperProducer {
-  using Shared = HopperShared<kDim>;
+  using Shared = HopperShared<kDim, kGroups>;
 
  public:
   __device__ HopperProducer(const HopperArgs& a, Shared& shared) : a_(a), shared_(shared) {}
@@ -167,12 +183,14 @@ class HopperProducer {
     for (HopperItem item = next_item(); item.tiles > 0; item = next_item()) {
       const HopperList list(a_, item);
       uint2 chunks = item.last_tile;
+      bool cut = is_cut(item, chunks);
       for (int t = item.tiles - 1; t >= 0; --t) {
         const uint2 ahead = t > 0 ? list.tile(t - 1) : uint2{};
-        load_keys(item, chunks);
+        const bool next_cut = is_cut(item, ahead);
+        load_keys(item.head / a_.group, chunks, cut, next_cut);
         load_values();
         before_ = chunks, before_head_ = item.head / a_.group;
-        chunks = ahead;
+        chunks = ahead, cut = next_cut;
       }
     }
     fill_slot(0);
@@ -182,10 +200,10 @@ class HopperProducer {
  private:
   __device__ HopperItem next_item() {
     const int at = place_of_item_.slot;
-    shared_.barrier(shared_.q_full[at]).wait(place_of_item_.parity);
+    shared_.barrier(shared_.item_full[at]).wait(place_of_item_.parity);
     place_of_item_.advance();
     const HopperItem item = shared_.items[at];
-    shared_.barrier(shared_.q_empty[at]).arrive();
+    shared_.barrier(shared_.item_empty[at]).arrive();
     return item;
   }
 
@@ -221,18 +239,23 @@ class HopperProducer {
     }
   }
 
-  __device__ void load_keys(const HopperItem& item, uint2 chunks) {
-    shared_.barrier(shared_.empty[place_.slot]).wait(place_.parity ^ 1);  // also guards what is said of the tile
-    HopperTile& tile = shared_.tiles[place_.slot];
-    *reinterpret_cast<uint2*>(tile.chunks) = chunks;
+  /// Whether a row of the item does not see all keys of a tile.
+  __device__ bool is_cut(const HopperItem& item, uint2 chunks) const {
     bool whole = true;
 #pragma unroll
     for (int i = 0; i < kTileChunks; ++i) {
-      const int chunk = chunk_of(chunks, i);
-      whole = whole && a_.grid.all_visible(item.q_block * kItemRows, kItemRows, chunk * kChunkKeys, kChunkKeys);
+      const int key = chunk_of(chunks, i) * kChunkKeys;
+      whole = whole && a_.grid.all_visible(item.q_block * Shared::kRows, Shared::kRows, key, kChunkKeys);
     }
-    tile.cut = !whole;
-    copy_tile(a_.k, a_.k_tile, a_.k_tail, chunks, item.head / a_.group);
+    return !whole;
+  }
+
+  __device__ void load_keys(int kv_head, uint2 chunks, bool cut, bool next_cut) {
+    shared_.barrier(shared_.empty[place_.slot]).wait(place_.parity ^ 1);  // also guards what is said of the tile
+    HopperTile& tile = shared_.tiles[place_.slot];
+    *reinterpret_cast<uint2*>(tile.chunks) = chunks;
+    tile.cut = cut, tile.next_cut = next_cut;
+    copy_tile(a_.k, a_.k_tile, a_.k_tail, chunks, kv_head);
   }
 
   __device__ void load_values() {

@@ -25,6 +25,14 @@ __device__ inline void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
+/// Arrivals of a warp at a barrier. compute-sanitizer's racecheck does not know that what a lane did before __syncwarp()
+/// comes before what another one does after it: for racecheck all lanes arrive.
+#if defined(SALEBENCH_RACECHECK)
+constexpr int kWarpArrivals = 32;
+#else
+constexpr int kWarpArrivals = 1;
+#endif
+
 /// A barrier in shared memory, by its address. Its phase ends when all arrivals are in and all expected bytes.
 struct Barrier {
   std::uint32_t address;
@@ -33,11 +41,12 @@ struct Barrier {
     asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(address), "r"(arrivals) : "memory");
   }
   __device__ void arrive() const { asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(address) : "memory"); }
-  /// Arrives for a warp, after all that its lanes did before; all of them call it.
-  __device__ void arrive_for_warp() const {
+  /// Arrives kWarpArrivals times for a warp, after all that its lanes did before; all of them call it. Where not
+  /// `really`, the same in all lanes, it does not.
+  __device__ void arrive_for_warp(bool really = true) const {
     __syncwarp();
     const int lane = threadIdx.x % 32;
-    if (lane == 0) arrive();
+    if (really && lane < kWarpArrivals) arrive();
   }
   /// Arrives, and makes the phase wait for that many bytes of bulk copies.
   __device__ void arrive_expecting(int bytes) const {

@@ -79,8 +79,8 @@ struct ReferenceShared {
   __device__ static Barrier barrier(const std::uint64_t& b) { return {shared_address(&b)}; }
   __device__ void init() {
     constexpr int kWarps = kGroupThreads / 32;
-    for (int i = 0; i < kSlots; ++i) barrier(full[i]).init(1), barrier(empty[i]).init(kWarps);
-    for (int i = 0; i < kItems; ++i) barrier(q_full[i]).init(1), barrier(q_empty[i]).init(kWarps);
+    for (int i = 0; i < kSlots; ++i) barrier(full[i]).init(1), barrier(empty[i]).init(kWarps * kWarpArrivals);
+    for (int i = 0; i < kItems; ++i) barrier(q_full[i]).init(1), barrier(q_empty[i]).init(kWarps * kWarpArrivals);
     publish_barriers();
   }
 };

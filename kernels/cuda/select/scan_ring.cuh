@@ -12,7 +12,7 @@ struct ScanRing {
 
   __device__ static Barrier barrier(const std::uint64_t& b) { return {shared_address(&b)}; }
   __device__ void init(int consumer_warps) {
-    for (int i = 0; i < kSlots; ++i) barrier(full[i]).init(1), barrier(empty[i]).init(consumer_warps);
+    for (int i = 0; i < kSlots; ++i) barrier(full[i]).init(1), barrier(empty[i]).init(consumer_warps * kWarpArrivals);
     barrier(q_full).init(1);
     publish_barriers();
   }

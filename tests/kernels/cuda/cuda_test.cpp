@@ -71,7 +71,7 @@ AttentionResult attend(const RoundedProblem& p, const BlockMask& mask,
   const auto index = cuda::build_block_index({mask.view().grid, p.host.shape.q_heads, bits.data()},
                                              p.host.shape.kv_heads, workspace.data(), nullptr);
   cuda::block_sparse_attention(p.view(), index, {output.data(), lse.data()},
-                               kernel.value_or(cuda::fastest_kernel(index.grid)), nullptr);
+                               kernel.value_or(cuda::fastest_kernel()), nullptr);
   check_cuda(cudaDeviceSynchronize());
   AttentionResult result(p.host.shape);
   result.output = from_bits(output.host(), p.dtype);
