@@ -66,9 +66,9 @@ class Method {
   /// False where attend() computes something else than softmax attention over the mask: quantised, corrected, or with
   /// tiles skipped on the way. The error of the exact attention over the mask is then recorded beside the method's own.
   virtual bool exact_attend() const { return arithmetic_ == Arithmetic::exact; }
-  /// Whether attend() does no more than the shared block-sparse attention over the mask. Backends that have such a
-  /// kernel then run the method on a mask from the CPU where it has no device_side() for them.
-  virtual bool shared_attend() const { return exact_attend(); }
+  /// Whether attend() does no more than the shared block-sparse attention over the mask, in arithmetic(). Backends that
+  /// have such a kernel then run the method on a mask from the CPU where it has no device_side() for them.
+  virtual bool shared_attend() const { return exact_attend() || arithmetic_ != Arithmetic::exact; }
   /// (query, key) pairs a head that attend() computes outside the mask; they count in the density.
   virtual std::int64_t extra_pairs(const HostProblem& /*problem*/) const { return 0; }
 

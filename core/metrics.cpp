@@ -53,8 +53,7 @@ const Figure kFigures[] = {
      Better::smaller},
     {"attend_rel_l2", "", "relative L2 error of the arithmetic",
      "relative L2 distance of the output from exact attention over the same mask: of quantisation, correction or "
-     "skipping alone. NaN where the method attends exactly, and on backend cuda "
-     "unless the truth is one of sampled rows, on the host",
+     "skipping alone. NaN where the method attends exactly",
      &Accuracy::attend_rel_l2, [](const HeadSums& s) { return s.attend ? rel_l2(*s.attend) : kNoValue; }, "",
      Better::smaller},
     {"attend_gain", "", "gain of the arithmetic", "projection of the output on exact attention over the same mask",

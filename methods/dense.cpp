@@ -26,9 +26,7 @@ class Dense : public Method {
   void check_cpu() const override {
     if (kernel_ != "ours") throw Unsupported("kernel " + kernel_ + " is for devices");
   }
-  std::any device_side(const Shape&) const override {
-    return exact_attend() ? std::any(cuda::DenseSide{kernel_}) : std::any();
-  }
+  std::any device_side(const Shape&) const override { return cuda::DenseSide{kernel_, !exact_attend()}; }
 
   void select(const HostProblem&, MaskView mask) const override { keep_causal(mask); }
 

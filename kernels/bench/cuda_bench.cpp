@@ -168,7 +168,7 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   salebench::cuda::Options o;
-  std::vector<std::string> tiles = {"64x32", "64x64", "128x32", "128x64", "128x128"};
+  std::vector<std::string> operands, tiles = {"64x32", "64x64", "128x32", "128x64", "128x128"};
   CLI::App app("Times of the CUDA kernels on random data: bf16, 32 query and 8 KV heads, causal; medians, cold L2");
   app.option_defaults()->always_capture_default();
   app.add_option("parts", o.parts, "attention, sale, pooled, topk, truth")
@@ -181,12 +181,16 @@ int main(int argc, char** argv) {
                  "Dense kernels to run: ours, cudnn, flashinfer, fa3 (default: all there are)");
   app.add_option("--tile", tiles, "Tiles of the random masks, as 128x32; \"\" for none");
   app.add_option("--density", o.attention.densities, "Densities of the random masks");
+  app.add_option("--operands", operands, "Also attend from 8 bits, with and without their rounding")
+      ->check(CLI::IsMember({"int8", "fp8"}));
   app.add_flag("--written", o.written,
                "All but attention: L2 is full of changed lines before each sample (l2_flush.h says what that costs)");
   try {
     app.parse(argc, argv);
     std::erase(tiles, "");
     for (const std::string& tile : tiles) o.attention.tiles.push_back(salebench::cuda::block_of(tile));
+    for (const std::string& name : operands)
+      o.attention.operands.push_back(name == "fp8" ? salebench::cuda::Operands::fp8 : salebench::cuda::Operands::int8);
     return salebench::cuda::run(o);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);

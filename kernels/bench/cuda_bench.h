@@ -20,6 +20,7 @@ struct AttentionBench {
   std::set<std::string> dense = {};   ///< which dense kernels; all if empty
   std::vector<BlockSize> tiles = {};  ///< of masks, each with each density
   std::vector<double> densities = {};
+  std::vector<Operands> operands = {};  ///< of 8 bits, beside 16
 };
 
 /// Attention kernels side by side, those that are built in and can run: milliseconds, spread, TFLOP/s of the kept (row,

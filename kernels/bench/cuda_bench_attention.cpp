@@ -47,9 +47,8 @@ class DenseEntrant : public Entrant {
 
 class SparseEntrant : public Entrant {
  public:
-  SparseEntrant(const Case& c, const BlockSize& block, double density)
-      : Entrant(std::to_string(block.q) + " x " + std::to_string(block.k) + " " +
-                to_string(fastest_kernel())),
+  SparseEntrant(const Case& c, const BlockSize& block, double density, const std::string& how)
+      : Entrant(std::to_string(block.q) + " x " + std::to_string(block.k) + " " + how),
         case_(c),
         mask_(c, block),
         lists_(block_index_bytes(mask_.view().grid, c.p.shape.q_heads)) {
@@ -66,11 +65,35 @@ class SparseEntrant : public Entrant {
   }
   void run() override { block_sparse_attention(case_.p, index_, case_.out, nullptr); }
 
- private:
+ protected:
   const Case& case_;
+  BlockIndex index_;
+
+ private:
   CaseMask mask_;
   DeviceBuffer lists_;
-  BlockIndex index_;
+};
+
+/// From 8-bit operands, with or without their rounding.
+class LowBitEntrant : public SparseEntrant {
+ public:
+  LowBitEntrant(const Case& c, const BlockSize& block, double density, Operands operands, bool rounds)
+      : SparseEntrant(c, block, density,
+                      std::string(operands == Operands::fp8 ? "fp8" : "int8") + (rounds ? " and rounding" : "")),
+        operands_(operands),
+        rounds_(rounds),
+        workspace_(low_bit_bytes(c.p.shape, operands)),
+        rounded_(round_operands(c.p, operands, workspace_.data(), nullptr)) {}
+  void run() override {
+    if (rounds_) round_operands(case_.p, operands_, workspace_.data(), nullptr);
+    low_bit_attention(case_.p, rounded_, index_, case_.out, nullptr);
+  }
+
+ private:
+  Operands operands_;
+  bool rounds_;
+  DeviceBuffer workspace_;
+  LowBitProblem rounded_;
 };
 
 std::vector<std::unique_ptr<Entrant>> make_entrants(const Case& c, const AttentionBench& how) {
@@ -84,7 +107,12 @@ std::vector<std::unique_ptr<Entrant>> make_entrants(const Case& c, const Attenti
       std::printf("%7d  %-10s left out: %s\n", c.p.shape.kv_len, kernel->name().c_str(), why.c_str());
   }
   for (const BlockSize& block : how.tiles)
-    for (const double density : how.densities) entrants.push_back(std::make_unique<SparseEntrant>(c, block, density));
+    for (const double density : how.densities) {
+      entrants.push_back(std::make_unique<SparseEntrant>(c, block, density, to_string(fastest_kernel())));
+      for (const Operands operands : how.operands)
+        for (const bool rounds : {false, true})
+          entrants.push_back(std::make_unique<LowBitEntrant>(c, block, density, operands, rounds));
+    }
   return entrants;
 }
 

@@ -37,7 +37,7 @@ bool register_device_side(const std::type_info& type, BoundMethod (*bind)(const 
 }
 
 std::string why_not(const Method& method, const Shape& shape) {
-  if (method.arithmetic() != Arithmetic::exact) return "attend: exact is the only arithmetic that CUDA kernels have";
+  if (method.arithmetic() == Arithmetic::sage) return "attend: CUDA kernels have exact, int8 and fp8";
   const std::any value = method.device_side(shape);
   if (const Side* side = side_of(value)) {
     if (std::string why = side->why_not(value); !why.empty()) return why;
@@ -48,8 +48,13 @@ std::string why_not(const Method& method, const Shape& shape) {
   return why ? why : "";
 }
 
-BoundMethod bind(const Method& method, const DeviceInputs& inputs) {
+BoundMethod bind(const Method& method, const DeviceInputs& all) {
+  DeviceInputs inputs = all;
+  inputs.arithmetic = method.arithmetic();
   if (const std::string why = why_not(method, inputs.problem.shape); !why.empty()) throw Unsupported(why);
+  if (inputs.arithmetic != Arithmetic::exact)
+    if (const char* const why = why_not(AttentionKernel::hopper))
+      throw Unsupported(std::string("attend: only Hopper's kernel takes 8 bits: ") + why);
   const std::any value = method.device_side(inputs.problem.shape);
   if (const Side* side = side_of(value))
     if (BoundMethod bound = side->bind(value, inputs)) return bound;

@@ -1,9 +1,10 @@
 // What bound methods share: lists of the mask, and block-sparse attention over them.
 #pragma once
 
-#include "kernels/cuda/attention/attention.h"
-#include "kernels/cuda/device/device_memory.h"
+#include <optional>
+
 #include "methods/cuda/device_side.h"
+#include "methods/cuda/low_bit.h"
 
 namespace salebench {
 
@@ -11,13 +12,22 @@ namespace salebench {
 class MaskedDeviceMethod : public cuda::DeviceMethod {
  public:
   explicit MaskedDeviceMethod(const cuda::DeviceInputs& in)
-      : in_(in), lists_(cuda::block_index_bytes(in.mask.grid, in.problem.shape.q_heads)) {}
+      : in_(in), lists_(cuda::block_index_bytes(in.mask.grid, in.problem.shape.q_heads)) {
+    if (in.arithmetic != Arithmetic::exact) low_bit_.emplace(in);
+  }
 
   void index(cuda::Stream stream) override {
     index_ = cuda::build_block_index(in_.mask, in_.problem.shape.kv_heads, lists_.data(), stream);
   }
-  void attend(cuda::Stream stream) override { cuda::block_sparse_attention(in_.problem, index_, in_.out, stream); }
-  std::string attend_kernel() const override { return to_string(cuda::fastest_kernel()); }
+  void attend(cuda::Stream stream) override {
+    if (low_bit_)
+      low_bit_->attend(index_, stream);
+    else
+      cuda::block_sparse_attention(in_.problem, index_, in_.out, stream);
+  }
+  std::string attend_kernel() const override {
+    return low_bit_ ? low_bit_->kernel() : to_string(cuda::fastest_kernel());
+  }
 
  protected:
   const cuda::DeviceInputs& in() const { return in_; }
@@ -31,6 +41,7 @@ class MaskedDeviceMethod : public cuda::DeviceMethod {
   cuda::DeviceInputs in_;
   cuda::DeviceBuffer lists_;
   cuda::BlockIndex index_;
+  std::optional<LowBitAttention> low_bit_;
 };
 
 }  // namespace salebench

@@ -46,6 +46,8 @@ inline std::vector<Settings> settings_of(const std::string& name) {
     if (param.name() == "block" && param.type() == "choice")
       for (const std::string& block : kBlockChoices) all.push_back({{{"block", block}}});
     if (param.knob() && param.knob()->per_head) all.push_back({{}, true});
+    if (param.name() == "attend")
+      for (const char* arithmetic : {"int8", "fp8"}) all.push_back({{{"attend", arithmetic}}});
   }
   if (name == "sale") {
     for (const char* bits : {"4", "8", "16"})

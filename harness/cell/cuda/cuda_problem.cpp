@@ -41,11 +41,10 @@ DeviceTruth::DeviceTruth(const cuda::DeviceProblem& problem)
 namespace {
 
 /// Of each head.
-std::vector<ErrorSums> errors_of(const cuda::DeviceProblem& p, const DeviceOutput& got, const DeviceTruth& truth) {
-  const cuda::DeviceBuffer workspace(cuda::compare_outputs_bytes(p.shape));
-  const cuda::DeviceVector<ErrorSums> errors(p.shape.q_heads);
-  cuda::compare_outputs({p.shape, p.dtype, got.output.data(), truth.output.data()}, workspace.data(), errors.data(),
-                        nullptr);
+std::vector<ErrorSums> errors_of(const cuda::Comparison& comparison) {
+  const cuda::DeviceBuffer workspace(cuda::compare_outputs_bytes(comparison.shape));
+  const cuda::DeviceVector<ErrorSums> errors(comparison.shape.q_heads);
+  cuda::compare_outputs(comparison, workspace.data(), errors.data(), nullptr);
   return errors.host(nullptr);
 }
 
@@ -70,15 +69,20 @@ std::vector<HeadSums> sum_on_device(const cuda::DeviceProblem& problem, const De
   cuda::count_masks(mask, counts.data(), nullptr);
   const std::vector<MaskCounts> counts_of_heads = counts.host(nullptr);
   const std::vector<double> of_rows = recall.host(nullptr);
-  const std::vector<ErrorSums> errors = errors_of(problem, got, truth);
-  std::vector<ErrorSums> masked;
-  if (exact) masked = exact == &got ? errors : errors_of(problem, *exact, truth);
+  const auto against_truth = [&](const DeviceOutput& output) {
+    return errors_of({shape, problem.dtype, output.output.data(), truth.output.data()});
+  };
+  const std::vector<ErrorSums> errors = against_truth(got);
+  std::vector<ErrorSums> masked, attend;
+  if (exact) masked = exact == &got ? errors : against_truth(*exact);
+  if (exact && exact != &got) attend = errors_of({shape, problem.dtype, got.output.data(), exact->output.data(), true});
   std::vector<HeadSums> heads(static_cast<std::size_t>(shape.q_heads));
   for (std::size_t head = 0; head < heads.size(); ++head) {
     HeadSums& sums = heads[head];
     const auto rows = std::span(of_rows).subspan(head * shape.q_len, shape.q_len);
     sums.head_dim = shape.head_dim, sums.errors = errors[head], sums.counts = counts_of_heads[head];
     if (exact) sums.masked = masked[head];
+    if (!attend.empty()) sums.attend = attend[head];
     sums.counts.tokens += extra_pairs, sums.counts.executed_tokens += extra_pairs;
     sums.recall.assign(rows.begin(), rows.end());
   }

@@ -13,9 +13,13 @@ namespace {
 
 constexpr int kDenseRows = 128;
 
-AttentionArgs make_args(const DeviceProblem& p, const BlockGrid& grid, const DeviceAttention& out) {
+void require_supported(const DeviceProblem& p) {
   require(why_unsupported(p.shape, p.scale));
   require(p.shape.kv_len > kMaxKeys ? "at most 2097120 keys fit 16-bit chunk numbers" : nullptr);
+}
+
+AttentionArgs make_args(const DeviceProblem& p, const BlockGrid& grid, const DeviceAttention& out) {
+  require_supported(p);
   return {
       p.q, p.k, p.v, out.output, out.lse, DeviceGrid(grid), p.shape.group(), p.scale * 1.4426950409f, ListLayout(grid)};
 }
@@ -52,9 +56,20 @@ BlockGrid dense_grid(const DeviceProblem& p) {
 }
 
 void dense_attention(const DeviceProblem& p, const DeviceAttention& out, void* scratch, Stream stream) {
+  block_sparse_attention(p, all_keys(p, scratch), out, stream);
+}
+
+BlockIndex all_keys(const DeviceProblem& p, void* scratch) {
   BlockIndex all{.grid = dense_grid(p), .heads = p.shape.q_heads};
   all.scratch = scratch;
-  block_sparse_attention(p, all, out, stream);
+  return all;
+}
+
+void low_bit_attention(const DeviceProblem& p, const LowBitProblem& operands, const BlockIndex& index,
+                       const DeviceAttention& out, Stream stream) {
+  require_supported(p);
+  require(why_not(AttentionKernel::hopper));
+  hopper_attention(p, operands, index, out, stream);
 }
 
 void exact_attention(const DeviceProblem& p, const DeviceAttention& out, Stream stream) {
@@ -71,7 +86,7 @@ void block_sparse_attention(const DeviceProblem& p, const BlockIndex& index, con
   AttentionArgs args = make_args(p, index.grid, out);
   require(why_not(kernel));
   if (kernel == AttentionKernel::hopper) {
-    hopper_attention(p, index, out, stream);
+    hopper_attention(p, {}, index, out, stream);
     return;
   }
   args.chunks = index.chunks, args.counts = index.counts, args.order = index.order;

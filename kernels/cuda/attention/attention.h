@@ -5,7 +5,7 @@
 #include <string>
 
 #include "kernels/cuda/attention/block_index.h"
-#include "kernels/cuda/device/device_problem.h"
+#include "kernels/cuda/attention/operands.h"
 
 namespace salebench::cuda {
 
@@ -34,6 +34,14 @@ void block_sparse_attention(const DeviceProblem& problem, const BlockIndex& inde
                             Stream stream);
 void block_sparse_attention(const DeviceProblem& problem, const BlockIndex& index, const DeviceAttention& out,
                             AttentionKernel kernel, Stream stream);
+
+/// From operands that round_operands() made of the problem, over the index, or dense with all_keys(). Only Hopper's
+/// kernel does it: throws std::invalid_argument where why_not() says so of that.
+void low_bit_attention(const DeviceProblem& problem, const LowBitProblem& operands, const BlockIndex& index,
+                       const DeviceAttention& out, Stream stream);
+
+/// An index without lists, of all keys a row may see; `scratch` as for dense_attention().
+BlockIndex all_keys(const DeviceProblem& problem, void* scratch);
 
 /// Dense, for truths, by the portable kernel: weights keep 16 (bf16) or 22 (fp16) bits instead of 8 or 11 for the
 /// product with V, and the output is float32. Takes about 1.5 times as long.

@@ -1,9 +1,6 @@
 #include "kernels/cuda/attention/hopper.h"
 
-#include <algorithm>
-
-#include "kernels/cuda/attention/hopper_kernel.cuh"
-#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/attention/hopper_launch.cuh"
 #include "kernels/cuda/hopper/hopper_here.h"
 #include "kernels/cuda/hopper/tensor_map.h"
 
@@ -66,7 +63,8 @@ HopperArgs make_args(const DeviceProblem& p, const BlockIndex& index, const Devi
   const auto tail = [&](const void* base) {
     return map_row_groups(base, p.dtype, s.kv_heads, kChunkKeys, s.head_dim, kChunkKeys);
   };
-  return {.q = map_rows(p.q, p.dtype, s.q_heads, s.q_len, s.head_dim, index.grid.block.q),
+  return {.low = {},
+          .q = map_rows(p.q, p.dtype, s.q_heads, s.q_len, s.head_dim, index.grid.block.q),
           .k = keys(p.k, kChunkKeys),
           .v = keys(p.v, kChunkKeys),
           .k_tile = keys(p.k, kTileKeys),
@@ -91,19 +89,11 @@ HopperArgs make_args(const DeviceProblem& p, const BlockIndex& index, const Devi
 
 template <class T, int kDim, int kGroups>
 void launch(HopperArgs args, Stream stream) {
-  using Shared = HopperShared<kDim, kGroups>;
-  constexpr int kBytes = Shared::kTeams * sizeof(Shared);
-  const int ctas = std::min(ceil_div(args.items, Shared::kTeams), device_attribute(cudaDevAttrMultiProcessorCount));
-  const auto launch = [&](auto kernel) {
-    SALEBENCH_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-    kernel<<<ctas, kHopperThreads, kBytes, stream>>>(args);
-    SALEBENCH_CUDA_CHECK(cudaGetLastError());
-  };
   if constexpr (std::is_same_v<T, __nv_bfloat16>) {  // float16 has no room for weights above 2^16
-    launch(hopper_attention_kernel<T, kDim, kGroups, false>);
+    launch_hopper<HopperConsumer<T, kDim, kGroups, false>>(args, stream);
     args.again.now = true;
   }
-  launch(hopper_attention_kernel<T, kDim, kGroups, true>);
+  launch_hopper<HopperConsumer<T, kDim, kGroups, true>>(args, stream);
 }
 
 }  // namespace
@@ -116,9 +106,13 @@ void clear_attention_scratch(const BlockGrid& grid, int heads, void* scratch, St
   SALEBENCH_CUDA_CHECK(cudaMemsetAsync(scratch, 0, Scratch(grid, heads, scratch).zero_bytes, stream));
 }
 
-void hopper_attention(const DeviceProblem& p, const BlockIndex& index, const DeviceAttention& out, Stream stream) {
+void hopper_attention(const DeviceProblem& p, const LowBitProblem& low, const BlockIndex& index,
+                      const DeviceAttention& out, Stream stream) {
   const Scratch parts(index.grid, p.shape.q_heads, index.scratch);
-  const HopperArgs args = make_args(p, index, out, parts, copy_tails(p, parts, stream));
+  HopperArgs args = make_args(p, index, out, parts, copy_tails(p, parts, stream));
+  args.low = low;
+  if (low.operands == Operands::int8) return int8_attention(args, p.dtype, p.shape.head_dim, stream);
+  if (low.operands == Operands::fp8) return fp8_attention(args, p.dtype, p.shape.head_dim, stream);
   dispatch(p.dtype, p.shape.head_dim, [&](auto type, auto dim) {
     if (index.grid.block.q == kGroupRows)
       launch<decltype(type), dim.value, 1>(args, stream);

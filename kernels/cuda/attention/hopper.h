@@ -5,7 +5,8 @@
 
 namespace salebench::cuda {
 
-/// Attention over lists, or dense where the index has none.
-void hopper_attention(const DeviceProblem& problem, const BlockIndex& index, const DeviceAttention& out, Stream stream);
+/// Attention over lists, or dense where the index has none, from `low` where that has 8-bit operands.
+void hopper_attention(const DeviceProblem& problem, const LowBitProblem& low, const BlockIndex& index,
+                      const DeviceAttention& out, Stream stream);
 
 }  // namespace salebench::cuda

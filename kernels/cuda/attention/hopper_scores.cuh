@@ -10,11 +10,23 @@ constexpr int kTileKeys = 128;                       ///< keys of a tile
 constexpr int kTileChunks = kTileKeys / kChunkKeys;  ///< chunks that are gathered into a tile
 constexpr int kScores = kTileKeys / 2;               ///< scores of a thread: 64 rows x 128 keys over 128 threads
 
-/// What a consumer must know of a tile of K: its chunks, and whether there is a row of the item that does not see all
-/// of them, or of those of the item's next tile.
+/// What a consumer must know of a tile of K: its chunks, whether a row of the item does not see all of them, and
+/// whether the item has a next tile, all of which all rows see.
 struct __align__(16) HopperTile {
   std::uint16_t chunks[kTileChunks];
-  int cut, next_cut;
+  int cut, next_is_whole;
+};
+
+/// How far above the largest score a softmax sets its base, and how much too low it may become. Weights of at most 2^8;
+/// with so much room above that scores need not be looked at; of at most e4m3's largest, which the largest weight is.
+struct SafeBase {
+  static constexpr float kHeadroom = 0, kSlack = 8;
+};
+struct RoomyBase {
+  static constexpr float kHeadroom = 32, kSlack = 8;
+};
+struct E4m3Base {
+  static constexpr float kHeadroom = -8.80735492f, kSlack = 0;
 };
 
 /// Online softmax, in base 2, of the two rows that a thread shares with the three others of its quad. Weights are
@@ -22,9 +34,10 @@ struct __align__(16) HopperTile {
 /// kSlack, which after an item's first tiles is rare: until then the quad has nothing to exchange and no earlier weight
 /// to rescale. With headroom, a kernel may even leave out to look for larger scores, as float32 and bfloat16 hold
 /// weights up to 2^127 as well as any: what comes out is wrong only where sums are not in_bounds().
-template <int kHeadroom>
+template <class Base>
 struct HopperSoftmax {
-  static constexpr float kSlack = 8, kLowest = -3e38f, kLargestSum = 1e30f;
+  static constexpr float kHeadroom = Base::kHeadroom, kSlack = Base::kSlack;
+  static constexpr float kLowest = -3e38f, kLargestSum = 1e30f;
 
   float base[2] = {kLowest, kLowest}, sum[2] = {};
 
@@ -37,16 +50,18 @@ struct HopperSoftmax {
     float most[2][2] = {{s[0], s[1]}, {s[2], s[3]}};
 #pragma unroll
     for (int i = 4; i < kScores; ++i) most[i / 2 % 2][i % 2] = fmaxf(most[i / 2 % 2][i % 2], s[i]);
+    return raise_to({fmaxf(most[0][0], most[0][1]), fmaxf(most[1][0], most[1][1])}, scale2, rescale);
+  }
+
+  /// The same for the thread's largest scores of its rows.
+  __device__ bool raise_to(const float (&most)[2], float scale2, float (&rescale)[2]) {
     bool rose = false;
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      most[h][0] = fmaxf(most[h][0], most[h][1]);
-      rose |= most[h][0] * scale2 + kHeadroom - base[h] > kSlack;
-    }
+    for (int h = 0; h < 2; ++h) rose |= most[h] * scale2 + kHeadroom - base[h] > kSlack;
     if (!__any_sync(~0u, rose)) return false;
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const float next = fmaxf(base[h], row_max(most[h][0]) * scale2 + kHeadroom);
+      const float next = fmaxf(base[h], row_max(most[h]) * scale2 + kHeadroom);
       rescale[h] = exp2_fast(base[h] - next);
       sum[h] *= rescale[h];
       base[h] = next;

@@ -16,25 +16,26 @@ __device__ inline float warp_sum(float x) {
 }
 
 /// Errors of one row, whose channels the lanes of a warp share; complete in every lane.
-template <class T, int kDim>
-__device__ ErrorSums row_errors(const T* got, const float* exact) {
+template <int kDim, class T, class Exact>
+__device__ ErrorSums row_errors(const T* got, const Exact* exact) {
   RowSums<float> row;
 #pragma unroll
-  for (int i = 0; i < kDim / 32; ++i) row.add(float(got[32 * i + lane_id()]), exact[32 * i + lane_id()]);
+  for (int i = 0; i < kDim / 32; ++i) row.add(float(got[32 * i + lane_id()]), float(exact[32 * i + lane_id()]));
   for (float& sum : row.sums) sum = warp_sum(sum);
   for (int step = 16; step > 0; step /= 2) row.max_abs = fmaxf(row.max_abs, __shfl_xor_sync(~0u, row.max_abs, step));
   return ErrorSums(row);
 }
 
 /// partial [heads, slabs]: each warp sums kSlabRows rows of a head.
-template <class T, int kDim>
+template <class T, class Exact, int kDim>
 __global__ void __launch_bounds__(kThreads) compare_kernel(Comparison c, int slabs, ErrorSums* partial) {
   const int head = blockIdx.y, slab = blockIdx.x * (kThreads / 32) + threadIdx.x / 32;
   if (slab >= slabs) return;
   ErrorSums sum;
   for (int row = slab * kSlabRows; row < min(c.shape.q_len, (slab + 1) * kSlabRows); ++row) {
     const std::size_t at = std::size_t(head) * c.shape.q_len + row;
-    sum.add(row_errors<T, kDim>(static_cast<const T*>(c.output) + at * kDim, c.exact_output + at * kDim));
+    sum.add(row_errors<kDim>(static_cast<const T*>(c.output) + at * kDim,
+                             static_cast<const Exact*>(c.exact_output) + at * kDim));
   }
   if (lane_id() == 0) partial[head * slabs + slab] = sum;
 }
@@ -109,8 +110,9 @@ void compare_outputs(const Comparison& c, void* workspace, ErrorSums* errors, St
   const int slabs = slabs_of(c.shape);
   auto* const partial = static_cast<ErrorSums*>(workspace);
   dispatch(c.dtype, c.shape.head_dim, [&](auto type, auto dim) {
-    compare_kernel<decltype(type), dim>
-        <<<dim3(ceil_div(slabs, kThreads / 32), c.shape.q_heads), kThreads, 0, stream>>>(c, slabs, partial);
+    using T = decltype(type);
+    const auto kernel = c.exact_is_rounded ? compare_kernel<T, T, dim> : compare_kernel<T, float, dim>;
+    kernel<<<dim3(ceil_div(slabs, kThreads / 32), c.shape.q_heads), kThreads, 0, stream>>>(c, slabs, partial);
   });
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
   add_slabs_kernel<<<ceil_div(c.shape.q_heads, 32), 32, 0, stream>>>(partial, c.shape.q_heads, slabs, errors);

@@ -7,13 +7,14 @@
 
 namespace salebench::cuda {
 
-/// What compare_outputs reads, in device memory: `output` [q_heads, q_len, head_dim] in dtype, the exact one in
-/// float32.
+/// What compare_outputs reads, in device memory: `output` [q_heads, q_len, head_dim] in dtype, and the exact one, in
+/// float32 or in dtype too.
 struct Comparison {
   Shape shape;
   Dtype dtype = Dtype::bf16;
   const void* output = nullptr;
-  const float* exact_output = nullptr;
+  const void* exact_output = nullptr;
+  bool exact_is_rounded = false;  ///< to dtype
 };
 
 std::size_t compare_outputs_bytes(const Shape& shape);

@@ -72,6 +72,7 @@ const DenseKernel& dense_kernel(std::string_view name);
 /// The device side of `dense`.
 struct DenseSide {
   std::string kernel;
+  bool low_bit = false;  ///< from 8-bit operands, which our kernel alone takes
 };
 
 }  // namespace salebench::cuda

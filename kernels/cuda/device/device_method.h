@@ -18,7 +18,8 @@ struct DeviceInputs {
   HostProblem host;  ///< the same values, for masks that are made before the timing
   MaskView mask;     ///< in device memory; select() writes every word of its rows
   DeviceAttention out;
-  const float* exact_lse = nullptr;  ///< [q_heads, q_len] of dense attention, for oracles
+  const float* exact_lse = nullptr;           ///< [q_heads, q_len] of dense attention, for oracles
+  Arithmetic arithmetic = Arithmetic::exact;  ///< bind() sets it to the method's
 };
 
 /// A bound method. Its constructor does the untimed work: it uploads what is per head, plans, and takes all memory that
@@ -51,7 +52,8 @@ using BoundMethod = std::unique_ptr<DeviceMethod>;
 std::string why_not(const Method& method, const Shape& shape);
 
 /// The method at work on a device, after prepare(): its device_side() where the device runs that, else a mask that
-/// select_fast() makes once, untimed, under the shared attention. Throws Unsupported where why_not() has a reason.
+/// select_fast() makes once, untimed, under the shared attention. Throws Unsupported where why_not() has a reason, or
+/// where the current device has no kernel for the method's arithmetic.
 BoundMethod bind(const Method& method, const DeviceInputs& inputs);
 
 /// Makes what runs a device side of the type; a file of methods/cuda does so before main, by SALEBENCH_DEVICE_SIDE.

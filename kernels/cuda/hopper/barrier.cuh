@@ -25,8 +25,8 @@ __device__ inline void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
-/// Arrivals of a warp at a barrier. compute-sanitizer's racecheck does not know that what a lane did before __syncwarp()
-/// comes before what another one does after it: for racecheck all lanes arrive.
+/// Arrivals of a warp at a barrier. compute-sanitizer's racecheck does not know that what a lane did before
+/// __syncwarp() comes before what another one does after it: for racecheck all lanes arrive.
 #if defined(SALEBENCH_RACECHECK)
 constexpr int kWarpArrivals = 32;
 #else

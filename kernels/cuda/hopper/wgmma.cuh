@@ -59,6 +59,10 @@ __device__ inline std::uint64_t rows_descriptor(std::uint32_t address) {
   static_assert(kRowBytes == 64 || kRowBytes == 128);
   return kRowBytes == 64 ? narrow_matrix_descriptor(address) : matrix_descriptor(address, 0, 1024);
 }
+/// Without swizzle: units of 8 rows x 16 bytes, `across` from one to the one at its side, 128 bytes to the one below.
+__device__ inline std::uint64_t plain_matrix_descriptor(std::uint32_t address, int across) {
+  return std::uint64_t(address >> 4) | std::uint64_t(across >> 4) << 16 | std::uint64_t(128 >> 4) << 32;
+}
 /// The descriptor of a matrix that starts so many bytes later.
 __device__ inline std::uint64_t moved(std::uint64_t descriptor, int bytes) {
   return (descriptor >> 32 << 32) | std::uint32_t(std::uint32_t(descriptor) + (bytes >> 4));
@@ -142,6 +146,24 @@ __device__ inline void multiply_fp8_group(std::uint32_t (&d)[32], std::uint64_t 
   asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.f16.e4m3.e4m3 " SALEBENCH_D32_NAMES "%32, %33, %34, 1, 1;"
                : SALEBENCH_D32("+r", d, 0)
                : "l"(a), "l"(b), "n"(kAdd));
+}
+
+/// d = a b, or d += a b where kAdd, of e4m3 [64 x 32] in registers and [32 x N] with the 32 contiguous in shared
+/// memory. Word 2 i + h of a holds columns 16 i + 4 (t mod 4) to + 3 of row half h. Sums keep 13 bits beside the
+/// largest term.
+template <bool kAdd>
+__device__ inline void multiply_fp8_group(float (&d)[64], const std::uint32_t (&a)[4], std::uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 " SALEBENCH_D64_NAMES
+               "{%64, %65, %66, %67}, %68, %69, 1, 1;"
+               : SALEBENCH_D32("+f", d, 0), SALEBENCH_D32("+f", d, 32)
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kAdd));
+}
+template <bool kAdd>
+__device__ inline void multiply_fp8_group(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n64k32.f32.e4m3.e4m3 " SALEBENCH_D32_NAMES
+               "{%32, %33, %34, %35}, %36, %37, 1, 1;"
+               : SALEBENCH_D32("+f", d, 0)
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kAdd));
 }
 
 /// d = a b, or d += a b where kAdd, of 8-bit integers [64 x 32] and [32 x 128] with the 32 contiguous in shared memory.

@@ -1,4 +1,4 @@
-#include "kernels/cuda/select/channel_stats.h"
+#include "kernels/cuda/attention/channel_stats.h"
 #include "kernels/cuda/select/sale.cuh"
 
 namespace salebench::cuda {
@@ -25,7 +25,7 @@ SaleBuffers lay_out(const Shape& s, WorkspaceCursor& w) {
 void find_means(const DeviceProblem& p, const SaleOptions& options, const SaleBuffers& b, Stream stream) {
   const auto means_of = [&](const void* x, int heads, int rows, bool smooth, float* mean) {
     if (smooth)
-      channel_stats(x, p.dtype, heads, rows, p.shape.head_dim, b.stats, mean, nullptr, stream);
+      channel_stats(x, p.dtype, heads, rows, p.shape.head_dim, b.stats, {mean}, stream);
     else
       SALEBENCH_CUDA_CHECK(cudaMemsetAsync(mean, 0, sizeof(float) * heads * p.shape.head_dim, stream));
   };

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cuda/attention/channel_stats.h"
 #include "kernels/cuda/device/device_memory.h"
 #include "kernels/cuda/hopper/hopper_here.h"
-#include "kernels/cuda/select/channel_stats.h"
 #include "kernels/cuda/select/pooled.cuh"
 
 namespace salebench::cuda {
@@ -166,7 +166,7 @@ void PooledSelection::run(MaskView mask, Stream stream) const {
       DeviceGrid(mask.grid), parts_->local_blocks, parts_->all_dense, in.log2_thresholds, mask.bits);
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
   if (parts_->works.empty()) return;
-  channel_stats(p.k, p.dtype, p.shape.kv_heads, p.shape.kv_len, p.shape.head_dim, in.stats, in.k_mean, in.k_deviation,
+  channel_stats(p.k, p.dtype, p.shape.kv_heads, p.shape.kv_len, p.shape.head_dim, in.stats, {in.k_mean, in.k_deviation},
                 stream);
   int most_rows = 0;
   for (const PooledWork& work : parts_->works) most_rows = std::max(most_rows, mask.grid.q_blocks() * work.group_rows);

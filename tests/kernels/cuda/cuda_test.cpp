@@ -70,8 +70,8 @@ AttentionResult attend(const RoundedProblem& p, const BlockMask& mask,
   const DeviceArray<float> lse(std::size_t(p.host.shape.q_heads) * p.host.shape.q_len);
   const auto index = cuda::build_block_index({mask.view().grid, p.host.shape.q_heads, bits.data()},
                                              p.host.shape.kv_heads, workspace.data(), nullptr);
-  cuda::block_sparse_attention(p.view(), index, {output.data(), lse.data()},
-                               kernel.value_or(cuda::fastest_kernel()), nullptr);
+  cuda::block_sparse_attention(p.view(), index, {output.data(), lse.data()}, kernel.value_or(cuda::fastest_kernel()),
+                               nullptr);
   check_cuda(cudaDeviceSynchronize());
   AttentionResult result(p.host.shape);
   result.output = from_bits(output.host(), p.dtype);
@@ -233,8 +233,7 @@ TEST_P(Cuda, CountsAndErrorsAreThoseOfTheCpu) {
           EXPECT_EQ(got.executed_tokens, expected.executed_tokens);
         }
         const AttentionResult result = attend(p, mask);
-        std::vector<int> rows = sample_rows(shape.q_len, 0, 1);
-        const Truth truth = compute_truth(p.host.view(), rows);
+        const Truth truth = compute_truth(p.host.view(), sample_rows(shape.q_len, 0, 1));
         const ProblemAccuracy accuracy =
             measure_accuracy(shape, truth, mask.view(), result.output,
                              reference_recall(p.host.view(), mask.view(), truth.rows, truth.lse));
@@ -254,6 +253,9 @@ TEST_P(Cuda, CountsAndErrorsAreThoseOfTheCpu) {
           EXPECT_NEAR(got.cos_min, expected.cos_min, 1e-5);
           EXPECT_NEAR(got.product / got.exact_squared, expected.gain, 1e-5);
         }
+        cuda::compare_outputs({shape, GetParam(), device_output.data(), device_output.data(), true}, workspace.data(),
+                              errors.data(), nullptr);
+        for (const ErrorSums& same : errors.host()) EXPECT_EQ(same.difference_squared, 0);
       }
 }
 

@@ -1,4 +1,4 @@
-#include "kernels/cuda/select/channel_stats.h"
+#include "kernels/cuda/attention/channel_stats.h"
 
 #include "kernels/cuda/attention/mma.cuh"
 #include "kernels/cuda/device/launch.cuh"
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kThreads, 4) slab_kernel(const T* x, int rows,
 
 /// One CTA a head, [kTotalParts][head_dim] threads.
 __global__ void __launch_bounds__(kTotalParts* kMaxHeadDim)
-    total_kernel(const Stats* slabs, int count, int rows, float* mean, float* deviation) {
+    total_kernel(const Stats* slabs, int count, int rows, ChannelStats out) {
   __shared__ Stats partial[kTotalParts][kMaxHeadDim];
   __shared__ int largest;
   const int channel = threadIdx.x, dim = blockDim.x;
@@ -71,11 +71,13 @@ __global__ void __launch_bounds__(kTotalParts* kMaxHeadDim)
   if (threadIdx.y == 0) {
     for (int i = 1; i < kTotalParts; ++i) total.add(partial[i][channel]);
     const float center = float(total.sum / rows);
-    mean[blockIdx.x * dim + channel] = center;
-    atomicMax(&largest, __float_as_int(fmaxf(total.most - center, center - total.least)));  // bits of floats >= 0
+    const float deviation = fmaxf(0.0f, fmaxf(total.most - center, center - total.least));
+    out.mean[blockIdx.x * dim + channel] = center;
+    if (out.channel_deviation) out.channel_deviation[blockIdx.x * dim + channel] = deviation;
+    atomicMax(&largest, __float_as_int(deviation));  // bits of floats >= 0
   }
   __syncthreads();
-  if (deviation && threadIdx.y == 0 && channel == 0) deviation[blockIdx.x] = fmaxf(0.0f, __int_as_float(largest));
+  if (out.deviation && threadIdx.y == 0 && channel == 0) out.deviation[blockIdx.x] = __int_as_float(largest);
 }
 
 }  // namespace
@@ -84,8 +86,8 @@ std::size_t channel_stats_bytes(int heads, int rows, int head_dim) {
   return std::size_t(heads) * ceil_div(rows, kSlabRows) * head_dim * sizeof(Stats);
 }
 
-void channel_stats(const void* x, Dtype dtype, int heads, int rows, int head_dim, void* workspace, float* mean,
-                   float* deviation, Stream stream) {
+void channel_stats(const void* x, Dtype dtype, int heads, int rows, int head_dim, void* workspace,
+                   const ChannelStats& out, Stream stream) {
   const int count = ceil_div(rows, kSlabRows);
   auto* const slabs = static_cast<Stats*>(workspace);
   dispatch(dtype, head_dim, [&](auto type, auto dim) {
@@ -93,7 +95,7 @@ void channel_stats(const void* x, Dtype dtype, int heads, int rows, int head_dim
     slab_kernel<T, dim><<<dim3(count, heads), kThreads, 0, stream>>>(static_cast<const T*>(x), rows, slabs);
   });
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
-  total_kernel<<<heads, dim3(head_dim, kTotalParts), 0, stream>>>(slabs, count, rows, mean, deviation);
+  total_kernel<<<heads, dim3(head_dim, kTotalParts), 0, stream>>>(slabs, count, rows, out);
   SALEBENCH_CUDA_CHECK(cudaGetLastError());
 }
 
