@@ -85,6 +85,7 @@ class Sparge : public Method {
   bool honours_sliding_window() const override { return true; }
   bool keeps_diagonal() const override { return false; }
   bool exact_attend() const override { return !skips() && Method::exact_attend(); }
+  bool shared_attend() const override { return !skips() && Method::shared_attend(); }
   void check_shape(const Shape&) const override {
     if (skips() && arithmetic() != Arithmetic::exact) throw Unsupported("pv_threshold works with attend: exact alone");
   }

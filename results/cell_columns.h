@@ -47,7 +47,8 @@ std::vector<Column<R>> outcome_columns() {
        "where the mask was selected, cpu or cuda; empty where the method selects nothing. Elsewhere than on the cell's "
        "backend it took no part in the times",
        &R::selected_on},
-      {"attend_kernel", "", "on backend cuda the kernel that attends: hopper, portable, or another's dense one",
+      {"attend_kernel", "",
+       "on backend cuda the kernel that attends: hopper, hopper int8 or fp8, portable, or another's dense one",
        &R::attend_kernel},
       {"signal", "", "the signal that ended the worker; 0 for none", &R::signal},
       {"repro", "", "command that runs this cell again", &R::repro},

@@ -39,6 +39,17 @@ TEST(DeviceSides, AreAllRegistered) {  // needs no device
       EXPECT_NO_THROW(cuda::why_not(*make_method(info.name, s.values), {2, 1, 2048, 2048, 64})) << info.name;
 }
 
+TEST(DeviceSides, SayWhichArithmeticTheyTake) {  // needs no device
+  const auto why_not = [](const char* name, const ParamValues& values) {
+    return cuda::why_not(*make_method(name, values), {2, 1, 2048, 2048, 64});
+  };
+  for (const char* name : {"dense", "sale", "block_topk", "flexprefill"}) {
+    for (const char* taken : {"exact", "int8", "fp8"}) EXPECT_EQ(why_not(name, {{"attend", taken}}), "") << name;
+    EXPECT_NE(why_not(name, {{"attend", "sage"}}).find("int8 and fp8"), std::string::npos) << name;
+  }
+  EXPECT_NE(why_not("dense", {{"attend", "int8"}, {"kernel", "cudnn"}}).find("kernel cudnn"), std::string::npos);
+}
+
 /// What was found for a method's settings, over problems: sums of tiles, the worst of the rest.
 struct Found {
   int problems = 0;

@@ -109,7 +109,8 @@ void clear_attention_scratch(const BlockGrid& grid, int heads, void* scratch, St
 void hopper_attention(const DeviceProblem& p, const LowBitProblem& low, const BlockIndex& index,
                       const DeviceAttention& out, Stream stream) {
   const Scratch parts(index.grid, p.shape.q_heads, index.scratch);
-  HopperArgs args = make_args(p, index, out, parts, copy_tails(p, parts, stream));
+  const int tail_chunk = low.operands == Operands::fp8 ? -1 : copy_tails(p, parts, stream);
+  HopperArgs args = make_args(p, index, out, parts, tail_chunk);
   args.low = low;
   if (low.operands == Operands::int8) return int8_attention(args, p.dtype, p.shape.head_dim, stream);
   if (low.operands == Operands::fp8) return fp8_attention(args, p.dtype, p.shape.head_dim, stream);

@@ -83,7 +83,7 @@ class HopperConsumer : HopperConsumerBase<HopperShared<kDim, kGroups, Operands::
     return next_is_whole;
   }
 
-  /// Begins s = q k of the next tile, of the group's queries [half][128][64]; returns the slot of its keys.
+  /// Begins s = q k of the next tile, of the group's queries [half][rows][64]; returns the slot of its keys.
   __device__ __forceinline__ int begin_scores(float (&s)[kScores]) {
     const int slot = this->take_slot();
     const std::uint64_t q =

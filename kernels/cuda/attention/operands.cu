@@ -2,6 +2,8 @@
 
 #include <cuda_fp8.h>
 
+#include <cfloat>
+
 #include "kernels/cuda/attention/channel_stats.h"
 #include "kernels/cuda/attention/tile.cuh"
 #include "kernels/cuda/device/launch.cuh"
@@ -96,7 +98,7 @@ __global__ void __launch_bounds__(kThreads)
   const float most = row_most<kDim>(x);
   store_codes<kDim>(codes + std::size_t(head) * q_rows * kDim, row, unit, x, most > 0 ? kMostInt8 / most : 0);
   if (unit == 0) {
-    scales[std::size_t(head) * q_rows + row] = most > 0 ? most / kMostInt8 : 1;
+    scales[std::size_t(head) * q_rows + row] = most / kMostInt8;
     shifts[std::size_t(head) * q_rows + row] = shift * scale;
   }
 }
@@ -123,7 +125,7 @@ __global__ void __launch_bounds__(kChunkKeys* kRowLanes<kDim>)
   __syncthreads();
   const float all = __int_as_float(most);
   store_codes<kDim>(codes + chunk * kChunkKeys * kDim, row, unit, x, all > 0 ? kMostInt8 / all : 0);
-  if (threadIdx.x == 0) scales[chunk] = all > 0 ? all / kMostInt8 : 1;
+  if (threadIdx.x == 0) scales[chunk] = all / kMostInt8;
 }
 
 /// A CTA a chunk of 32 keys, a thread 16 of them in one channel; blockIdx.y is the KV head. The keys of a half chunk
@@ -147,10 +149,10 @@ __global__ void __launch_bounds__(2 * kDim)
   reinterpret_cast<uint4*>(codes)[(chunk * 2 + half) * kDim + channel] = {words[0], words[1], words[2], words[3]};
 }
 
-/// Turns the largest |value - mean| of channels into their scales.
+/// Turns the largest |value - mean| of channels into their scales; what has no reciprocal in float32 is rounded to 0.
 __global__ void value_scales_kernel(float* deviation, int count) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i < count) deviation[i] = deviation[i] > 0 ? deviation[i] / kMostE4m3 : 1;
+  if (i < count) deviation[i] = deviation[i] > FLT_MIN * kMostE4m3 ? deviation[i] / kMostE4m3 : 1;
 }
 
 /// Where the parts of the workspace are.

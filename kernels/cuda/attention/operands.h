@@ -15,7 +15,7 @@ struct LowBitProblem {
   Operands operands = Operands::bits16;
   int q_rows = 0, chunks = 0;        ///< q_len rounded up to a multiple of 128; of a KV head
   const char* q = nullptr;           ///< [q_heads, q_rows, head_dim], int8
-  const float* q_scale = nullptr;    ///< [q_heads, q_rows]
+  const float* q_scale = nullptr;    ///< [q_heads, q_rows]; 0 for a row of zeros
   const float* lse_shift = nullptr;  ///< [q_heads, q_rows]: what a row's logits lost by the mean of K
   const char* k = nullptr;           ///< [kv_heads, chunks, 32, head_dim], int8
   const float* k_scale = nullptr;    ///< [kv_heads, chunks]

@@ -1,7 +1,7 @@
 // PTX wrappers for the products of warpgroups on Hopper: d [64 x N] += a [64 x 16] b [16 x N], with b in shared memory
-// and a in registers. Thread t of the group holds rows 16 (t / 32) + t mod 32 / 4 and that + 8 of d, columns 8 n + 2 (t
-// mod 4) + c: element 4 n + 2 h + c for half h. The same layout, two n at a time, is that of a. Sources: PTX ISA,
-// "wgmma.mma_async"; its section on matrix descriptors.
+// and a there or in registers. Thread t of the group holds rows 16 (t / 32) + t mod 32 / 4 and that + 8 of d, columns 8
+// n + 2 (t mod 4) + c: element 4 n + 2 h + c for half h. The same layout, two n at a time, is that of a. Sources: PTX
+// ISA, "wgmma.mma_async"; its section on matrix descriptors.
 #pragma once
 
 #include <cuda_bf16.h>
