@@ -8,6 +8,7 @@
 #include <map>
 
 #include "core/registry.h"
+#include "harness/calibrate/head_choice.h"
 #include "harness/plan/calibrated_knob.h"
 #include "harness/plan/yaml_reader.h"
 
@@ -71,11 +72,10 @@ void refuse_no_choice(const YamlDocument& document, const YAML::Node& node, cons
     document.fail(node, "calibrate.heads_choose", "heads choose with scope: head only");
   std::map<std::pair<std::string, ParamValues>, int> settings;  // that differ in nothing else
   for (const MethodConfig& config : sweep.methods)
-    for (ParamValues values : expand(config)) {
-      const std::vector<std::string> own = make_method(config.name)->head_params();
-      for (const std::string& name : own) values.erase(name);
-      if (!own.empty() && ++settings[{config.name, values}] > 1) return;
-    }
+    for (const ParamValues& values : expand(config))
+      if (!make_method(config.name)->head_params().empty() &&
+          ++settings[{config.name, shared_by_heads({config.name, values})}] > 1)
+        return;
   std::string known;
   for (const MethodInfo& info : methods())
     if (const auto own = make_method(info.name)->head_params(); !own.empty())

@@ -101,9 +101,20 @@ HeadChoice choice_of(const MethodSetting& common, const std::vector<Candidate>& 
 
 }  // namespace
 
+ParamValues shared_by_heads(const MethodSetting& setting) {
+  const auto method = make_method(setting.method, setting.values);
+  ParamValues values = param_values(method->all_params());
+  for (const std::string& name : method->head_params()) values.erase(name);
+  return values;
+}
+
 std::vector<HeadChoice> choose_by_head(const CalibrateConfig& config, const std::vector<MethodSetting>& settings,
                                        const Target& target, const std::vector<CalibrationRecord>& records) {
-  std::map<std::pair<std::string, ParamValues>, std::vector<Candidate>> candidates;  // by method and common values
+  struct Group {
+    MethodSetting common;  ///< as the first candidate's settings say it
+    std::vector<Candidate> candidates;
+  };
+  std::map<std::pair<std::string, ParamValues>, Group> groups;  // by method and what all its heads share
   std::size_t most_rows = 0;
   for (const MethodSetting& setting : settings) {
     const auto method = make_method(setting.method, setting.values);
@@ -114,13 +125,15 @@ std::vector<HeadChoice> choose_by_head(const CalibrateConfig& config, const std:
     if (rows.empty()) continue;
     MethodSetting common = setting;
     for (const std::string& name : method->head_params()) common.values.erase(name);
-    candidates[{common.method, common.values}].push_back(candidate_of(setting, rows));
+    const auto [group, is_new] = groups.try_emplace({setting.method, shared_by_heads(setting)});
+    if (is_new) group->second.common = common;
+    group->second.candidates.push_back(candidate_of(setting, rows));
     most_rows = std::max(most_rows, rows.size());
   }
   std::vector<HeadChoice> choices;
-  for (auto& [common, of_common] : candidates) {
-    std::erase_if(of_common, [&](const Candidate& c) { return c.rows.size() < most_rows; });
-    if (of_common.size() > 1) choices.push_back(choice_of({common.first, common.second}, of_common));
+  for (auto& [key, group] : groups) {
+    std::erase_if(group.candidates, [&](const Candidate& c) { return c.rows.size() < most_rows; });
+    if (group.candidates.size() > 1) choices.push_back(choice_of(group.common, group.candidates));
   }
   return choices;
 }

@@ -17,6 +17,9 @@ struct HeadChoice {
                                            ///< from the heads: density and the worst error
 };
 
+/// All values of a setting but those that heads may have each for itself, also those that the config leaves out.
+ParamValues shared_by_heads(const MethodSetting& setting);
+
 /// Every choice that there is for a target in one calibration with scope: head. A head takes, of the settings with
 /// which it meets the target, the one with the least sum of Method::selection_share() and density; of those that all
 /// miss it the one with the least sum. Only settings that `records` has for every problem take part.

@@ -52,6 +52,13 @@ def test_heads_without_a_choice_are_refused(box):  # noqa: F811
         assert "calibrate.heads_choose" in result.stderr and says in result.stderr, result.stderr
 
 
+def test_settings_that_write_a_default_out_are_offered_too(box):  # noqa: F811
+    grid = {"sale_pooled": [{"row_pool": 1}, {"row_pool": 8, "attend": "exact"}]}
+    path = config(box, grid, {"rel_l2": 0.05}, fit="all", heads_choose="true")
+    rows = of_heads(calibrate(box, path))
+    assert {row["settings"] for row in rows} == {"row_pool=1", "attend=exact row_pool=8", "heads choose"}
+
+
 def test_dense_kernels_of_devices_stand_in_the_sweep(box):  # noqa: F811
     grid = {"dense": {"kernel": ["ours", "flashinfer"]}, "block_topk": {}}
     path = config(box, grid, {"rel_l2": 0.5}, sweep={"backend": ["cuda"]})
