@@ -152,7 +152,6 @@ void bench_attention(int length, const AttentionBench& how) {
                 50 * (s[kHigh] - s[kLow]) / s[kRounds / 2], rate(*e), fastest_dense > 0 ? rate(*e) / fastest_dense : 0,
                 median(e->clocks_mhz));
   }
-  std::fflush(stdout);
 }
 
 }  // namespace salebench::cuda

@@ -63,8 +63,37 @@ class HopperConsumerBase {
       : a_(a), shared_(shared), group_(group) {}
 
  protected:
+  /// Takes all turns there are, by turn(plain, first, last) of which the first says, as a type, whether each row sees
+  /// the whole tile and it is not the first of an item, in whose turn the item before ends; the others whether it is an
+  /// item's first or last. What it returns is HopperTile::next_is_whole of its tile. Plain turns have a loop of their
+  /// own, without branches: registers then stay where the products have them. The very last turn has no tile.
+  template <class Turn>
+  __device__ __forceinline__ void take_turns(const Turn& turn) {
+    int left = 0;
+    begin_turns();
+    do {
+      const bool first = agreed(left == 0);
+      if (first) left = next_item();
+      bool plain = turn(std::false_type(), first, left-- == 1) && item_.tiles > 0;
+      while (agreed(plain)) plain = turn(std::true_type(), false, left-- == 1);
+    } while (agreed(item_.tiles > 0));
+    end_turns();
+  }
+
+  /// In the first turn of an item: writes O of the item before by finish(), if there is one, and begins it anew.
+  template <int kCount, class Finish>
+  __device__ __forceinline__ void renew_output(float (&o)[kCount], const Finish& finish) {
+    settle(o);  // here and below: else ptxas moves O to other registers, and all of them spill
+    if (old_.tiles > 0) finish();
+    settle(o);
+#pragma unroll
+    for (float& x : o) x = 0;
+  }
+
   /// The first of the thread's two rows; the other is 8 rows on.
-  __device__ int row(const HopperItem& item) const { return item.q_block * Shared::kRows + row_of_item(); }
+  __device__ int row(const HopperItem& item) const {
+    return item.q_block * Shared::kRows + row_of_item();
+  }
   __device__ int row_of_item() const {
     return kGroupRows * group_ + threadIdx.x % kGroupThreads / 32 * 16 + lane_id() / 4;
   }
@@ -80,7 +109,9 @@ class HopperConsumerBase {
     item_place_.advance();
     return max(1, item_.tiles);
   }
-  __device__ void release_queries(bool really) { shared_.barrier(shared_.q_empty[queries_]).arrive_for_warp(really); }
+  __device__ void release_queries(bool really) {
+    shared_.barrier(shared_.q_empty[queries_]).arrive_for_warp(really);
+  }
 
   /// Where kTurns, two consumers of a team issue their products in turn, so that those of one run beside the other's
   /// softmax and not beside its products (FlashAttention-3, section 3.1): begin_turns() first, then await_turn() and
@@ -98,7 +129,9 @@ class HopperConsumerBase {
     if (group_ == 0) await_turn();
   }
 
-  __device__ void release(const std::uint64_t& empty) { shared_.barrier(empty).arrive_for_warp(); }
+  __device__ void release(const std::uint64_t& empty) {
+    shared_.barrier(empty).arrive_for_warp();
+  }
   /// The next slot of the ring, once it is full.
   __device__ int take_slot() {
     const int slot = place_.slot;

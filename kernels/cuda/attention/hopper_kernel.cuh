@@ -20,20 +20,11 @@ class HopperConsumer : HopperConsumerBase<HopperShared<kDim, kGroups, Operands::
 
   using HopperConsumerBase<Shared, true>::HopperConsumerBase;
 
-  /// Each turn issues the scores of a tile and the product with V of the tile before, whichever item that is of. Turns
-  /// with nothing special to do have a loop of their own, without branches: registers then stay where the products have
-  /// them. In the very first turn the weights are 0 and V is whatever the slot held; what O comes to is thrown away.
+  /// Each turn issues the scores of a tile and the product with V of the tile before, whichever item that is of. In the
+  /// very first turn the weights are 0 and V is whatever the slot held; what O comes to is thrown away.
   __device__ void run() {
     Registers r;
-    int left = 0;
-    this->begin_turns();
-    do {
-      const bool first = agreed(left == 0);
-      if (first) left = this->next_item();
-      bool plain = turn<false>(r, first, left-- == 1) && item_.tiles > 0;
-      while (agreed(plain)) plain = turn<true>(r, false, left-- == 1);
-    } while (agreed(item_.tiles > 0));
-    this->end_turns();
+    this->take_turns([&](auto plain, bool first, bool last) { return turn<plain>(r, first, last); });
   }
 
  private:
@@ -48,8 +39,7 @@ class HopperConsumer : HopperConsumerBase<HopperShared<kDim, kGroups, Operands::
     Softmax softmax;
   };
 
-  /// A turn, of an item's last tile or not. kPlain: all rows see the whole tile, and it is not the first of an item, in
-  /// whose turn the item before ends. Returns HopperTile::next_is_whole of its tile.
+  /// As HopperConsumerBase::take_turns calls it.
   template <bool kPlain>
   __device__ __forceinline__ bool turn(Registers& r, bool first, bool last) {
     constexpr bool kRaise = kSafe || !kPlain;
@@ -71,15 +61,10 @@ class HopperConsumer : HopperConsumerBase<HopperShared<kDim, kGroups, Operands::
     settle(r.o);
     this->release(shared_.empty[values]);
     pack_weights<T>(r.p, s);
-    if (!kPlain && first) {
-      settle(r.o);  // here and below: else ptxas moves O to other registers, and all of them spill
-      if (old_.tiles > 0) finish(r, finished);
-      settle(r.o);
-#pragma unroll
-      for (float& o : r.o) o = 0;
-    } else if (rose) {
+    if (!kPlain && first)
+      this->renew_output(r.o, [&] { finish(r, finished); });
+    else if (rose)
       scale_output(r.o, rescale);
-    }
     return next_is_whole;
   }
 

@@ -36,19 +36,7 @@ class LowBitConsumer
   /// As HopperConsumer::run.
   __device__ void run() {
     Registers r;
-    int left = 0;
-    this->begin_turns();
-    do {
-      const bool first = agreed(left == 0);
-      if (first) {
-        left = this->next_item();
-        for (int h = 0; h < 2; ++h)
-          row_scale_[h] = shared_.row_scales[queries_][this->row_of_item() + 8 * h] * a_.scale2;
-      }
-      bool plain = turn<false>(r, first, left-- == 1) && item_.tiles > 0;
-      while (agreed(plain)) plain = turn<true>(r, false, left-- == 1);
-    } while (agreed(item_.tiles > 0));
-    this->end_turns();
+    this->take_turns([&](auto plain, bool first, bool last) { return turn<plain>(r, first, last); });
   }
 
  private:
@@ -69,6 +57,8 @@ class LowBitConsumer
   /// As HopperConsumer::turn.
   template <bool kPlain>
   __device__ __forceinline__ bool turn(Registers& r, bool first, bool last) {
+    if (!kPlain && first)
+      for (int h = 0; h < 2; ++h) row_scale_[h] = shared_.row_scales[queries_][this->row_of_item() + 8 * h] * a_.scale2;
     int codes[kScores];
     Output part;  // of one tile, for fp8
     Output& product = kFp8 ? part : r.o;
@@ -104,15 +94,10 @@ class LowBitConsumer
       pack_e4m3(r.p, s);
     else
       pack_weights<T>(r.p, s);
-    if (!kPlain && first) {
-      settle(r.o);
-      if (old_.tiles > 0) finish(r.o, finished);
-      settle(r.o);
-#pragma unroll
-      for (float& o : r.o) o = 0;
-    } else if (rose) {
+    if (!kPlain && first)
+      this->renew_output(r.o, [&] { finish(r.o, finished); });
+    else if (rose)
       scale_output(r.o, rescale);
-    }
     return next_is_whole;
   }
 

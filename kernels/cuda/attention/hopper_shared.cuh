@@ -43,7 +43,7 @@ struct HopperArgs {
 void int8_attention(const HopperArgs& args, Dtype dtype, int head_dim, Stream stream);
 void fp8_attention(const HopperArgs& args, Dtype dtype, int head_dim, Stream stream);
 
-/// An item of work. The last one of a CTA has no tiles.
+/// An item of work. The last one of a team has no tiles.
 struct HopperItem {
   int head, q_block, tiles;
   uint2 last[2];  ///< chunks of its last tiles, the last one first, so that the producer need not wait for them
