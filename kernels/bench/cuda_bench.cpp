@@ -66,23 +66,30 @@ void bench_truth(const Case& c, StepTimer& timer) {
               1e-12 * c.dense_flops / 2 / s[2]);
 }
 
-void bench_sale(const Case& c, BlockSize block, int bits, StepTimer& timer) {
+/// Our dense attention, in seconds.
+double bench_dense(const Case& c, StepTimer& timer) {
+  const DeviceBuffer scratch(attention_scratch_bytes(dense_grid(c.p), c.p.shape.q_heads));
+  clear_attention_scratch(dense_grid(c.p), c.p.shape.q_heads, scratch.data(), nullptr);
+  const double s = timer.median({[&] { dense_attention(c.p, c.out, scratch.data(), nullptr); }})[0];
+  std::printf("%7d  dense attention, head_dim %3d    %9.3f\n", c.p.shape.kv_len, c.p.shape.head_dim, 1e3 * s);
+  return s;
+}
+
+/// All of SALE's selection, and what part of our dense attention that is.
+void bench_sale(const Case& c, BlockSize block, int bits, double dense, StepTimer& timer) {
   const CaseMask mask(c, block);
   const DeviceBuffer workspace(sale_select_bytes(c.p.shape));
   const DeviceVector<float> log_thresholds(std::vector<float>(std::size_t(c.p.shape.q_heads), -0.7f), nullptr);
   const double s = timer.median(
       {[&] { sale_select(c.p, {.bits = bits}, log_thresholds.data(), workspace.data(), mask.view(), nullptr); }})[0];
-  std::printf("%7d  select SALE, %3d x %-3d bits %-2d   %9.3f\n", c.p.shape.kv_len, block.q, block.k, bits, 1e3 * s);
+  std::printf("%7d  select SALE, %3d x %-3d bits %-2d   %9.3f  %5.2f %% of dense\n", c.p.shape.kv_len, block.q, block.k,
+              bits, 1e3 * s, 100 * s / dense);
 }
 
-/// Pooled SALE on Hopper: all of its selection, for a scan of all heads, and what part of our dense attention that is.
-void bench_pooled(const Case& c, StepTimer& timer) {
+/// The same of pooled SALE on Hopper, for a scan of all heads.
+void bench_pooled(const Case& c, double dense, StepTimer& timer) {
   const CaseMask mask(c, {128, 32});
   const std::size_t heads = std::size_t(c.p.shape.q_heads);
-  const DeviceBuffer scratch(attention_scratch_bytes(dense_grid(c.p), c.p.shape.q_heads));
-  clear_attention_scratch(dense_grid(c.p), c.p.shape.q_heads, scratch.data(), nullptr);
-  const double dense = timer.median({[&] { dense_attention(c.p, c.out, scratch.data(), nullptr); }})[0];
-  std::printf("%7d  dense attention                  %9.3f\n", c.p.shape.kv_len, 1e3 * dense);
   for (const auto operands : {PooledScan::Operands::fp8, PooledScan::Operands::fp16})
     for (const auto score : {PooledScan::Score::max, PooledScan::Score::mass})
       for (const auto& [rows, keys] : {std::pair{1, 1}, {2, 2}, {4, 2}, {4, 4}, {8, 4}}) {
@@ -138,6 +145,14 @@ void bench_turns(const Options& o) {
       }
 }
 
+void bench_selections(const Case& c, const Options& o, StepTimer& timer) {
+  const double dense = bench_dense(c, timer);
+  for (const int bits : {4, 8, 16})
+    if (o.has("sale")) bench_sale(c, {64, 32}, bits, dense, timer);
+  if (o.has("sale")) bench_sale(c, {128, 32}, 8, dense, timer);
+  if (o.has("pooled")) bench_pooled(c, dense, timer);
+}
+
 int run(const Options& o) {
   const CudaDevices found = cuda_devices();
   if (!found.why_none.empty()) {
@@ -152,11 +167,8 @@ int run(const Options& o) {
     if (o.parts == std::vector<std::string>{"attention"}) continue;
     const Case c(length);
     if (o.has("truth")) bench_truth(c, timer);
-    for (const int bits : {4, 8, 16})
-      if (o.has("sale")) bench_sale(c, {64, 32}, bits, timer);
-    if (o.has("sale")) bench_sale(c, {128, 32}, 8, timer);
     for (const int head_dim : o.head_dims)
-      if (o.has("pooled")) bench_pooled(Case(length, head_dim), timer);
+      if (o.has("sale") || o.has("pooled")) bench_selections(Case(length, head_dim), o, timer);
     for (const BlockSize block : {BlockSize{64, 64}, {128, 128}})
       if (o.has("topk")) bench_topk(c, block, timer);
   }
@@ -175,7 +187,7 @@ int main(int argc, char** argv) {
       ->required()
       ->check(CLI::IsMember({"attention", "sale", "pooled", "topk", "truth"}));
   app.add_option("--length", o.lengths, "Tokens")->check(CLI::Range(128, 1 << 20));
-  app.add_option("--head-dim", o.head_dims, "Of attention and pooled")->check(CLI::IsMember({64, 128}));
+  app.add_option("--head-dim", o.head_dims, "Of attention, sale and pooled")->check(CLI::IsMember({64, 128}));
   app.add_option("--pause", o.pauses, "Idle milliseconds before each run of attention");
   app.add_option("--dense", o.attention.dense,
                  "Dense kernels to run: ours, cudnn, flashinfer, fa3 (default: all there are)");

@@ -63,6 +63,19 @@ struct Barrier {
   }
 };
 
+/// Whether some thread of a warpgroup says so, by the named barrier `id`: where all of it must go one way.
+__device__ inline bool any_of_group(bool mine, int id) {
+  int any;
+  asm volatile(
+      "{ .reg .pred mine, any; setp.ne.s32 mine, %1, 0;\n"
+      "barrier.cta.red.or.pred any, %2, 128, mine;\n"
+      "selp.s32 %0, 1, 0, any; }"
+      : "=r"(any)
+      : "r"(int(mine)), "r"(id)
+      : "memory");
+  return any != 0;
+}
+
 /// After init(): makes the barriers known to bulk copies.
 __device__ inline void publish_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");

@@ -173,6 +173,14 @@ __device__ inline void multiply_int8_group(int (&d)[64], std::uint64_t a, std::u
                : SALEBENCH_D32("+r", d, 0), SALEBENCH_D32("+r", d, 32)
                : "l"(a), "l"(b), "n"(kAdd));
 }
+/// The same with a in registers: word 2 i + h as for e4m3.
+template <bool kAdd>
+__device__ inline void multiply_int8_group(int (&d)[64], const std::uint32_t (&a)[4], std::uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 " SALEBENCH_D64_NAMES
+               "{%64, %65, %66, %67}, %68, %69;"
+               : SALEBENCH_D32("+r", d, 0), SALEBENCH_D32("+r", d, 32)
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(kAdd));
+}
 
 #undef SALEBENCH_D8
 #undef SALEBENCH_D32

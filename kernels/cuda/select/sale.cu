@@ -14,8 +14,9 @@ SaleBuffers lay_out(const Shape& s, WorkspaceCursor& w) {
   b.q = w.take<std::int8_t>(s.q_heads * dim * s.q_len);
   b.k = w.take<std::int8_t>(s.kv_heads * dim * b.key_room);
   b.q_scale = w.take<float>(std::size_t(s.q_heads) * s.q_len);
-  b.k_scale = w.take<float>(std::size_t(s.kv_heads) * b.key_room / kChunkKeys * kKeyGroups);
+  b.k_inverse = w.take<float>(std::size_t(s.kv_heads) * b.key_room / kChunkKeys * kKeyGroups);
   b.bias = w.take<float>(std::size_t(s.q_heads) * b.key_room);
+  b.group_bias = w.take<float>(std::size_t(s.q_heads) * b.key_room / kChunkKeys * kKeyGroups);
   b.bias_most = w.take<int>(s.q_heads);
   b.limit = w.take<float>(std::size_t(s.q_heads) * s.q_len);
   return b;

@@ -20,8 +20,9 @@ struct SaleBuffers {
   std::int8_t *q, *k;      ///< codes, [q_heads, q_len, head_dim] and [kv_heads, key_room, head_dim]; packed ones take
                            ///< half of a row's bytes, the lower channel in the lower half of a byte
   float* q_scale;          ///< [q_heads, q_len]
-  float* k_scale;          ///< [kv_heads, key_room / 32, 4]
-  float* bias;             ///< [q_heads, key_room]: (mean of q) . k_j / k_scale_j
+  float* k_inverse;        ///< [kv_heads, key_room / 32, 4]: 1 / k_scale, at scale_place()
+  float* bias;             ///< [q_heads, key_room]: (mean of q) . k_j / k_scale_j, in chunks ordered by bias_place()
+  float* group_bias;       ///< [q_heads, key_room / 32, 4]: the largest of keys that share a scale, at scale_place()
   int* bias_most;          ///< [q_heads]: bits of the largest |bias| of a head
   float* limit;            ///< [q_heads, q_len]: T_i in unscaled logit units, +inf in dense heads
 };

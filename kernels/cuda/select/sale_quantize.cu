@@ -1,4 +1,7 @@
-#include "kernels/cuda/select/sale.cuh"
+#include <cfloat>
+#include <climits>
+
+#include "kernels/cuda/select/sale_codes.cuh"
 
 namespace salebench::cuda {
 namespace {
@@ -70,6 +73,15 @@ __device__ inline void join_group(int* group_most, float most) {
   atomicMax(group_most, __float_as_int(most));
 }
 
+/// An integer that orders as the float does, and back.
+__device__ inline int ordered(float x) {
+  const int bits = __float_as_int(x);
+  return bits >= 0 ? bits : bits ^ INT_MAX;
+}
+__device__ inline float of_ordered(int x) {
+  return __int_as_float(x >= 0 ? x : x ^ INT_MAX);
+}
+
 /// Rows i and i + 8 of each 16 share a scale.
 template <class T, int kDim, int kBits>
 __global__ void __launch_bounds__(kThreads) quantize_q_kernel(const T* q, int q_len, float levels, SaleBuffers b) {
@@ -96,11 +108,12 @@ __global__ void __launch_bounds__(kThreads) quantize_q_kernel(const T* q, int q_
 template <class T, int kDim, int kBits>
 __global__ void __launch_bounds__(kThreads)
     quantize_k_kernel(const T* k, int kv_len, int group_heads, float levels, SaleBuffers b) {
-  __shared__ int most[kKeyGroups];
+  __shared__ int most[kKeyGroups], most_bias[2][2 * kKeyGroups];  // [query head mod 2][of biases, of -biases]
   const int head = blockIdx.y, local = threadIdx.x / kThreadsPerRow, key = blockIdx.x * kRows + local;
   const int quarter = threadIdx.x % kThreadsPerRow;
   const std::size_t at = std::size_t(head) * kv_len + key;
   if (threadIdx.x < kKeyGroups) most[threadIdx.x] = 0;
+  if (threadIdx.x < 4 * kKeyGroups) most_bias[threadIdx.x % 2][threadIdx.x / 2] = INT_MIN;
   __syncthreads();
   const QuarterRow<T, kDim> part(k + at * kDim, b.k_mean + head * kDim, key < kv_len);
   const int group = local % 8 / 2;
@@ -109,15 +122,27 @@ __global__ void __launch_bounds__(kThreads)
   const float scale = __int_as_float(most[group]) / levels;
   part.template write<kBits>(scale, b.k, std::size_t(head) * b.key_room + key);  // zeros past the end
   if (threadIdx.x < kKeyGroups)
-    b.k_scale[(std::size_t(head) * (b.key_room / kChunkKeys) + blockIdx.x) * kKeyGroups + threadIdx.x] =
-        __int_as_float(most[threadIdx.x]) / levels;
+    b.k_inverse[std::size_t(head) * (b.key_room / kChunkKeys) * kKeyGroups + scale_place(blockIdx.x, threadIdx.x)] =
+        fminf(levels / __int_as_float(most[threadIdx.x]), FLT_MAX);  // times a limit of 0, 0
   for (int h = head * group_heads; h < (head + 1) * group_heads; ++h) {
     const float dot = row_sum(part.dot(b.q_mean + h * kDim));
     const float bias = scale > 0 ? dot / scale : 0.0f;
-    if (quarter == 0) b.bias[std::size_t(h) * b.key_room + key] = bias;
-    float largest = fabsf(bias);
-    for (int step = 16; step > 0; step /= 2) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, step));
-    if (threadIdx.x % 32 == 0) atomicMax(&b.bias_most[h], __float_as_int(largest));
+    int* const of_groups = most_bias[h % 2];
+    int* const of_negated = of_groups + kKeyGroups;
+    if (quarter == 0) {
+      b.bias[std::size_t(h) * b.key_room + blockIdx.x * kRows + bias_place(local)] = bias;
+      atomicMax(&of_groups[group], ordered(bias));
+      atomicMax(&of_negated[group], ordered(-bias));
+    }
+    __syncthreads();
+    if (threadIdx.x < kKeyGroups) {
+      const float top = of_ordered(of_groups[threadIdx.x]);
+      b.group_bias[std::size_t(h) * (b.key_room / kChunkKeys) * kKeyGroups + scale_place(blockIdx.x, threadIdx.x)] =
+          top;
+      const int largest = __float_as_int(fmaxf(top, of_ordered(of_negated[threadIdx.x])));
+      if (largest > b.bias_most[h]) atomicMax(&b.bias_most[h], largest);  // few do
+      of_groups[threadIdx.x] = of_negated[threadIdx.x] = INT_MIN;
+    }
   }
 }
 

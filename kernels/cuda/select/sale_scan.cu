@@ -17,7 +17,7 @@ template <int kBytes>
 struct Segment {
   std::int8_t codes[kScanKeys * kBytes];  // swizzled rows
   float bias[kScanKeys];
-  float scale[kScanChunks * kKeyGroups];
+  float inverse[kScanChunks * kKeyGroups];  // 1 / k_scale
 };
 
 /// Copies one segment after the other to shared memory; each thread keeps its places.
@@ -29,8 +29,8 @@ class SegmentLoader {
     const std::size_t first_key = std::size_t(first_segment) * kScanKeys;
     codes_ = a.k + (std::size_t(kv_head) * a.key_room + first_key) * kBytes + t * 16;
     bias_ = a.bias + std::size_t(head) * a.key_room + first_key + 4 * t;
-    scale_ =
-        a.k_scale + (std::size_t(kv_head) * a.key_room + first_key) / kChunkKeys * kKeyGroups + 4 * (t - kBiasThreads);
+    inverse_ = a.k_inverse + (std::size_t(kv_head) * a.key_room + first_key) / kChunkKeys * kKeyGroups +
+               4 * (t - kBiasThreads);
   }
   __device__ void load_next(Segment<kBytes>& to) {
     constexpr int kChunks = kBytes / 16, kPass = kThreads / kChunks;  // rows that the CTA copies at a time
@@ -40,14 +40,14 @@ class SegmentLoader {
     for (int r = 0; r < kScanKeys; r += kPass) copy_async(place + r * kBytes, codes_ + r * kBytes);
     if (t < kBiasThreads) copy_async(shared_address(to.bias + 4 * t), bias_);
     if (t >= kBiasThreads && t < kBiasThreads + kScanChunks)
-      copy_async(shared_address(to.scale + 4 * (t - kBiasThreads)), scale_);
-    codes_ += kScanKeys * kBytes, bias_ += kScanKeys, scale_ += kScanChunks * kKeyGroups;
+      copy_async(shared_address(to.inverse + 4 * (t - kBiasThreads)), inverse_);
+    codes_ += kScanKeys * kBytes, bias_ += kScanKeys, inverse_ += kScanChunks * kKeyGroups;
   }
 
  private:
   static constexpr int kBiasThreads = kScanKeys / 4;  // 16 bytes each
   const std::int8_t* codes_;
-  const float *bias_, *scale_;
+  const float *bias_, *inverse_;
 };
 
 template <int kBits>
@@ -96,16 +96,17 @@ template <int kBits, int kBytes, bool kWide>
 __device__ inline bool reaches(const ScanRows<kBytes>& rows, const Segment<kBytes>& keys, int chunk) {
   constexpr int kTiles = kChunkKeys / 8;
   const int lane = lane_id();
-  int sum[kMTiles][kTiles][4];  // kMagicBits + rint(bias / q_scale), then + q . k
+  int sum[kMTiles][kTiles][4];  // bias_units(), then + q . k
 #pragma unroll
   for (int n = 0; n < kTiles; ++n) {
-    const float2 bias = *reinterpret_cast<const float2*>(&keys.bias[chunk * kChunkKeys + 8 * n + lane % 4 * 2]);
+    const float2 bias =
+        *reinterpret_cast<const float2*>(&keys.bias[chunk * kChunkKeys + bias_place(8 * n + lane % 4 * 2)]);
 #pragma unroll
     for (int m = 0; m < kMTiles; ++m)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const float x = i % 2 ? bias.y : bias.x, inverse = rows.inverse[m][i / 2];
-        sum[m][n][i] = kWide ? __float2int_rn(x * inverse) + kMagicBits : __float_as_int(fmaf(x, inverse, kMagic));
+        sum[m][n][i] = bias_units<kWide>(x, inverse);
       }
   }
   const std::uint32_t codes = shared_address(keys.codes);
@@ -122,7 +123,7 @@ __device__ inline bool reaches(const ScanRows<kBytes>& rows, const Segment<kByte
         multiply_add<kBits>(sum[m][n + 1], rows.codes[m][d], b[2], b[3]);
       }
     }
-  const float scale = keys.scale[chunk * kKeyGroups + lane % 4];
+  const float k_inverse = keys.inverse[scale_place(chunk, lane % 4)];
   bool any = false;
 #pragma unroll
   for (int m = 0; m < kMTiles; ++m)
@@ -131,8 +132,7 @@ __device__ inline bool reaches(const ScanRows<kBytes>& rows, const Segment<kByte
       int most = max(sum[m][0][2 * h], sum[m][0][2 * h + 1]);
 #pragma unroll
       for (int n = 1; n < kTiles; ++n) most = __vimax3_s32(most, sum[m][n][2 * h], sum[m][n][2 * h + 1]);
-      const float units = kWide ? float(most - kMagicBits) : __int_as_float(most) - kMagic;
-      any |= units * scale >= rows.limit[m][h];
+      any |= most >= least_units<kWide>(rows.limit[m][h], k_inverse);
     }
   return any;
 }
@@ -214,8 +214,9 @@ void sale_scan_codes(const DeviceProblem& p, const SaleOptions& options, const S
   const CodeScanArgs args{b.q,
                           b.k,
                           b.q_scale,
-                          b.k_scale,
+                          b.k_inverse,
                           b.bias,
+                          b.group_bias,
                           b.limit,
                           b.bias_most,
                           mask.bits,

@@ -5,8 +5,7 @@ namespace salebench::cuda {
 
 void sale_scan_hopper(const DeviceProblem& p, const CodeScanArgs& args, Stream stream) {
   const Shape& s = p.shape;
-  const HopperCodeArgs hopper{map_byte_rows(args.q, s.q_heads, s.q_len, s.head_dim, kCodeRows),
-                              map_byte_rows(args.k, s.kv_heads, args.key_room, s.head_dim, kCodeKeys), args};
+  const HopperCodeArgs hopper{map_byte_rows(args.k, s.kv_heads, args.key_room, s.head_dim, kCodeKeys), args};
   const auto launch = [&](auto dim) {
     constexpr auto kernel = sale_scan_kernel<dim>;
     constexpr int kBytes = sizeof(CodeShared<dim>);

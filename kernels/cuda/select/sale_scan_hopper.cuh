@@ -1,6 +1,6 @@
 // The scan of SALE's middle key blocks with codes of 8 bits on Hopper, the same integers as sale_scan.cu's. A CTA takes
-// 256 query rows of a head and tiles of 128 keys; it has a producer and two consumer warpgroups of 128 rows, each in
-// two halves of 64 whose votes run beside the products of the other.
+// 256 query rows of a head and tiles of 128 keys; it has a producer and four consumer warpgroups of 64 rows, so that
+// some vote while the tensor cores work for others.
 #pragma once
 
 #include <climits>
@@ -14,32 +14,30 @@ namespace salebench::cuda {
 
 constexpr int kCodeRows = 256;  // of a CTA
 constexpr int kCodeKeys = 128;  // of a tile
-constexpr int kCodeConsumers = 2;
+constexpr int kCodeConsumers = kCodeRows / 64;
 constexpr int kCodeThreads = (1 + kCodeConsumers) * kGroupThreads;
-constexpr int kTurnTiles = 4;  // whose chunks are half a word
 
 struct HopperCodeArgs {
-  CUtensorMap q, k;  ///< boxes of kCodeRows rows; of a tile
+  CUtensorMap k;  ///< boxes of a tile
   CodeScanArgs scan;
 };
 
 template <int kDim>
 struct CodeShared {
-  static constexpr int kSlots = 6;
+  static constexpr int kSlots = 6, kChunks = kCodeKeys / kChunkKeys;
   struct Tile {
     char codes[kCodeKeys * kDim];  ///< [key][channel]
     float bias[kCodeKeys];
-    float scale[kCodeKeys / kChunkKeys][kKeyGroups];
-    char padding[1024 - (kCodeKeys + kCodeKeys / kChunkKeys * kKeyGroups) * sizeof(float)];  // codes start at 1024 n
+    float group_bias[kKeyGroups][kChunks], inverse[kKeyGroups][kChunks];          ///< of keys that share a scale
+    char padding[1024 - (kCodeKeys + 2 * kKeyGroups * kChunks) * sizeof(float)];  // codes start at 1024 n
   };
   static constexpr int kTileBytes = offsetof(Tile, padding);
 
-  char q[kCodeRows * kDim];
   Tile tiles[kSlots];
   ScanRing<kSlots> ring;
 };
 
-/// What a CTA scans: rows from `row` on, and whole turns of tiles from `begin` on.
+/// What a CTA scans: rows from `row` on, and tiles [begin, end).
 struct CodeRange {
   int head, kv_head, row, begin, end = 0;
 
@@ -53,178 +51,181 @@ struct CodeRange {
     const int first = row / a.grid.block_q, blocks = kCodeRows / a.grid.block_q;
     const ScanSpan span(a.grid, first, min(a.grid.q_blocks, first + blocks) - 1, a.local_blocks);
     if (span.end == 0) return;
-    constexpr int kTurnKeys = kTurnTiles * kCodeKeys;
-    begin = span.begin * a.grid.block_k / kTurnKeys * kTurnTiles;
-    end = (span.end * a.grid.block_k + kTurnKeys - 1) / kTurnKeys * kTurnTiles;
+    begin = span.begin * a.grid.block_k / kCodeKeys;
+    end = (span.end * a.grid.block_k + kCodeKeys - 1) / kCodeKeys;
   }
 };
 
 template <int kDim>
 __device__ void produce_codes(const HopperCodeArgs& a, CodeShared<kDim>& shared, const CodeRange& range) {
   using Shared = CodeShared<kDim>;
-  const Barrier q_full = shared.ring.barrier(shared.ring.q_full);
-  q_full.arrive_expecting(sizeof(shared.q));
-  copy_box(shared_address(shared.q), a.q, q_full, 0, range.row, 0, range.head);
   RingPlace<Shared::kSlots> place;
   const CodeScanArgs& s = a.scan;
   for (int tile = range.begin; tile < range.end; ++tile) {
     const Barrier full = shared.ring.fill(place, Shared::kTileBytes);
     typename Shared::Tile& to = shared.tiles[place.slot];
-    const int key = min(tile * kCodeKeys, s.key_room - kCodeKeys);  // a last turn may go on past the end
+    const int key = tile * kCodeKeys;
     copy_box(shared_address(to.codes), a.k, full, 0, key, 0, range.kv_head);
     copy_bytes(shared_address(to.bias), s.bias + std::size_t(range.head) * s.key_room + key, sizeof(to.bias), full);
-    copy_bytes(shared_address(to.scale),
-               s.k_scale + (std::size_t(range.kv_head) * s.key_room + key) / kChunkKeys * kKeyGroups, sizeof(to.scale),
-               full);
+    const auto of_groups = [&](int head) { return (std::size_t(head) * s.key_room + key) / kChunkKeys * kKeyGroups; };
+    copy_bytes(shared_address(to.group_bias), s.group_bias + of_groups(range.head), sizeof(to.group_bias), full);
+    copy_bytes(shared_address(to.inverse), s.k_inverse + of_groups(range.kv_head), sizeof(to.inverse), full);
     place.advance();
   }
 }
 
+/// A thread of a warpgroup, which has 64 rows. Two of them are the thread's in the layout of products, one 8 rows below
+/// the other; they share a scale.
 template <int kDim>
 class CodeConsumer {
   using Shared = CodeShared<kDim>;
-  static constexpr int kChunks = kCodeKeys / kChunkKeys;
+  static constexpr int kChunks = Shared::kChunks;
 
  public:
   __device__ CodeConsumer(const HopperCodeArgs& a, Shared& shared, const CodeRange& range)
-      : a_(a.scan), shared_(shared), range_(range), group_(__shfl_sync(~0u, int(threadIdx.x) / kGroupThreads - 1, 0)) {}
+      : a_(a.scan), shared_(shared), range_(range) {}
 
   __device__ void run() {
-    shared_.ring.barrier(shared_.ring.q_full).wait(0);
-    if (load_rows())
+    if (__any_sync(~0u, load_rows()))  // as ptxas knows, the same in all lanes
       scan<true>();
     else
       scan<false>();
   }
 
  private:
-  /// The first of the thread's two rows in a half.
-  __device__ int row(int half) const {
-    return range_.row + group_ * 128 + half * 64 + int(threadIdx.x) % kGroupThreads / 32 * 16 + lane_id() / 4;
-  }
-
-  /// Whether some bias is too large for kMagic.
+  /// Whether some bias of the warpgroup is too large for kMagic.
   __device__ bool load_rows() {
     const DeviceGrid& grid = a_.grid;
-    float most = 0;
+    const int group = int(threadIdx.x) / kGroupThreads - 1;
+    const int warp_row = range_.row + group * 64 + int(threadIdx.x) % kGroupThreads / 32 * 16;
+    const int q_block = min(grid.q_blocks - 1, warp_row / grid.block_q), shift = tile_shift(grid);
+    bits_ = a_.bits + (std::size_t(range_.head) * grid.q_blocks + q_block) * grid.words;
+    begin_ = middle_begin(grid, q_block) << shift;
+    end_ = warp_row < grid.q_len ? middle_end(grid, q_block, a_.local_blocks) << shift : 0;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int q_block = min(grid.q_blocks - 1, row(half) / grid.block_q), shift = tile_shift(grid);
-      const bool inside = row(half) - lane_id() / 4 < grid.q_len;  // the warp's first row
-      votes_[half] = {a_.bits + (std::size_t(range_.head) * grid.q_blocks + q_block) * grid.words,
-                      middle_begin(grid, q_block) << shift,
-                      inside ? middle_end(grid, q_block, a_.local_blocks) << shift : 0};
+    for (int h = 0; h < 2; ++h) {
+      const int row = warp_row + lane_id() / 4 + 8 * h;
+      const bool valid = row < grid.q_len;
+      const std::size_t at = std::size_t(range_.head) * grid.q_len + (valid ? row : 0);
+      const float scale = a_.q_scale[at];
+      if (h == 0) inverse_ = valid && scale > 0 ? 1 / scale : 0.0f;
+      limit_[h] = !valid ? INFINITY : scale > 0 ? a_.limit[at] / scale : a_.limit[at] > 0 ? INFINITY : -INFINITY;
+      const auto* codes = reinterpret_cast<const std::uint32_t*>(a_.q + at * kDim) + lane_id() % 4;
 #pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        const bool valid = row(half) + 8 * h < grid.q_len;
-        const std::size_t at = std::size_t(range_.head) * grid.q_len + (valid ? row(half) + 8 * h : 0);
-        const float scale = a_.q_scale[at];
-        inverse_[half][h] = valid && scale > 0 ? 1 / scale : 0.0f;
-        limit_[half][h] = !valid             ? INFINITY
-                          : scale > 0        ? a_.limit[at] / scale
-                          : a_.limit[at] > 0 ? INFINITY
-                                             : -INFINITY;
-        most = fmaxf(most, inverse_[half][h]);
-      }
+      for (int i = 0; i < kDim / 16; ++i) q_[i / 2][i % 2 * 2 + h] = codes[4 * i];
     }
-    return __any_sync(~0u, most * __int_as_float(a_.bias_most[range_.head]) >= kMagicRange);
+    return any_of_group(inverse_ * __int_as_float(a_.bias_most[range_.head]) >= kMagicRange, 1 + group);
   }
 
   template <bool kWide>
   __device__ void scan() {
-    int low[64], high[64];  // of the group's first and last 64 rows
-    // A turn of tiles: of its votes only the last has no product beside it. No product may be under way where the loop
-    // closes, or ptxas makes all of them wait (C7514).
-    for (int tile = range_.begin; tile < range_.end; tile += kTurnTiles) {
-      int slot = shared_.ring.take(place_);
-      start(low, 0, slot);
-#pragma unroll
-      for (int i = 0; i < kTurnTiles; ++i) {
-        start(high, 1, slot);
-        wait_products<1>();
-        vote<kWide>(low, 0, slot, tile + i);
-        const int next = i + 1 < kTurnTiles ? shared_.ring.take(place_) : 0;
-        if (i + 1 < kTurnTiles) {
-          start(low, 0, next);
-          wait_products<1>();
-        } else {
-          wait_products<0>();
-        }
-        vote<kWide>(high, 1, slot, tile + i);
-        shared_.ring.release(slot);
-        slot = next;
-      }
-      const int end = (tile + kTurnTiles) * kChunks;
-      if (end % 32 == 0 || tile + kTurnTiles >= range_.end) finish_word((end - 1) / 32);
+    unsigned found = 0;  // chunks of the word under way
+    for (int tile = range_.begin; tile < range_.end; ++tile) {
+      const int slot = shared_.ring.take(place_);
+      const typename Shared::Tile& keys = shared_.tiles[slot];
+      const GroupScales scales(keys);
+      int sum[64];
+      start_products(sum, keys);
+      int possible[kChunks][2];
+      find_possible<kWide>(possible, scales);
+      wait_products<0>();
+      settle(sum);
+      found |= vote<kWide>(sum, possible, keys) << (tile * kChunks % 32);
+      shared_.ring.release(slot);
+      const int end = (tile + 1) * kChunks;
+      if (end % 32 != 0 && tile + 1 < range_.end) continue;
+      keep_found(bits_, tile_shift(a_.grid), begin_, end_, (end - 1) / 32, found);
+      found = 0;
     }
   }
 
-  __device__ void start(int (&sum)[64], int half, int slot) {
+  __device__ void start_products(int (&sum)[64], const typename Shared::Tile& keys) const {
     settle(sum);
     fence_products();
-    const std::uint32_t rows = shared_address(shared_.q) + (group_ * 128 + half * 64) * kDim;
-    const std::uint32_t keys = shared_address(shared_.tiles[slot].codes);
-    const std::uint64_t q = rows_descriptor<kDim>(rows);
-    const std::uint64_t k = rows_descriptor<kDim>(keys);
-    multiply_int8_group<false>(sum, q, k);
+    const std::uint64_t k = rows_descriptor<kDim>(shared_address(keys.codes));
+    multiply_int8_group<false>(sum, q_[0], k);
 #pragma unroll
-    for (int d = 1; d < kDim / 32; ++d) multiply_int8_group<true>(sum, moved(q, d * 32), moved(k, d * 32));
+    for (int d = 1; d < kDim / 32; ++d) multiply_int8_group<true>(sum, q_[d], moved(k, d * 32));
     commit_products();
   }
 
-  /// A thread's keys of a chunk share their scale, so that the largest integer q . k + rint(bias / q_scale) of a row
-  /// decides. Sums that began with the biases, as sale_scan.cu has them, would spare half of the instructions that take
-  /// the maximum, but ptxas then finds no registers for them beside the products under way.
+  /// Of the thread's keys of each chunk, which share a scale: 1 / scale, and their largest bias.
+  struct GroupScales {
+    float4 inverse, bias;
+
+    __device__ explicit GroupScales(const typename Shared::Tile& keys)
+        : inverse(*reinterpret_cast<const float4*>(keys.inverse[lane_id() % 4])),
+          bias(*reinterpret_cast<const float4*>(keys.group_bias[lane_id() % 4])) {}
+  };
+
+  /// The least q . k that can reach the limit of a row: does so with the largest bias.
   template <bool kWide>
-  __device__ void vote(int (&sum)[64], int half, int slot, int tile) {
-    settle(sum);
-    const typename Shared::Tile& keys = shared_.tiles[slot];
-    unsigned reached = 0;
+  __device__ void find_possible(int (&possible)[kChunks][2], const GroupScales& s) const {
+    const float k_inverse[kChunks] = {s.inverse.x, s.inverse.y, s.inverse.z, s.inverse.w};
+    const float bias[kChunks] = {s.bias.x, s.bias.y, s.bias.z, s.bias.w};
 #pragma unroll
-    for (int chunk = 0; chunk < kChunks; ++chunk) {
-      int most[2] = {INT_MIN, INT_MIN};
-#pragma unroll
-      for (int n = 0; n < kChunkKeys / 8; ++n) {
-        const float2 bias =
-            *reinterpret_cast<const float2*>(&keys.bias[chunk * kChunkKeys + 8 * n + lane_id() % 4 * 2]);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const float x = i % 2 ? bias.y : bias.x, inverse = inverse_[half][i / 2];
-          const int rounded =
-              kWide ? __float2int_rn(x * inverse) + kMagicBits : __float_as_int(fmaf(x, inverse, kMagic));
-          most[i / 2] = __viaddmax_s32(sum[16 * chunk + 4 * n + i], rounded, most[i / 2]);
-        }
-      }
-      const float scale = keys.scale[chunk][lane_id() % 4];
-      bool any = false;
+    for (int chunk = 0; chunk < kChunks; ++chunk)
 #pragma unroll
       for (int h = 0; h < 2; ++h)
-        any |= (kWide ? float(most[h] - kMagicBits) : __int_as_float(most[h]) - kMagic) * scale >= limit_[half][h];
-      if (any) reached |= 1u << chunk;
-    }
-    found_[half] |= reached << (tile * kChunks % 32);
+        possible[chunk][h] = least_units<kWide>(limit_[h], k_inverse[chunk]) - bias_units<kWide>(bias[chunk], inverse_);
   }
 
-  /// Sets the bits of 32 chunks.
-  __device__ void finish_word(int word) {
+  /// Bit c of the result says whether chunk c reaches a limit. The largest q . k + rint(bias / q_scale) of a row and
+  /// chunk decides, but in few chunks the largest q . k could do it with the largest bias, and only there all are
+  /// added.
+  template <bool kWide>
+  __device__ unsigned vote(const int (&sum)[64], const int (&possible)[kChunks][2],
+                           const typename Shared::Tile& keys) const {
+    int most[kChunks][2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      keep_found(votes_[half].bits, tile_shift(a_.grid), votes_[half].begin, votes_[half].end, word, found_[half]);
-      found_[half] = 0;
+    for (int n = 0; n < kChunkKeys / 8; ++n)
+#pragma unroll
+      for (int chunk = 0; chunk < kChunks; ++chunk)
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          const int i = 16 * chunk + 4 * n + 2 * h;
+          most[chunk][h] = n == 0 ? max(sum[i], sum[i + 1]) : __vimax3_s32(most[chunk][h], sum[i], sum[i + 1]);
+        }
+    bool may[kChunks], some = false;
+#pragma unroll
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      may[chunk] = kWide || most[chunk][0] >= possible[chunk][0] || most[chunk][1] >= possible[chunk][1];
+      some |= may[chunk];
     }
+    unsigned reached = 0;
+    if (!some) return reached;
+#pragma unroll
+    for (int chunk = 0; chunk < kChunks; ++chunk)
+      if (may[chunk] && reaches<kWide>(sum, keys, chunk)) reached |= 1u << chunk;
+    return reached;
+  }
+
+  template <bool kWide>
+  __device__ bool reaches(const int (&sum)[64], const typename Shared::Tile& keys, int chunk) const {
+    int most[2] = {INT_MIN, INT_MIN};
+#pragma unroll
+    for (int n = 0; n < kChunkKeys / 8; ++n) {
+      const float2 bias =
+          *reinterpret_cast<const float2*>(&keys.bias[chunk * kChunkKeys + bias_place(8 * n + lane_id() % 4 * 2)]);
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const int units = bias_units<kWide>(c == 0 ? bias.x : bias.y, inverse_);
+#pragma unroll
+        for (int h = 0; h < 2; ++h) most[h] = __viaddmax_s32(sum[16 * chunk + 4 * n + 2 * h + c], units, most[h]);
+      }
+    }
+    const float k_inverse = keys.inverse[lane_id() % 4][chunk];
+    return most[0] >= least_units<kWide>(limit_[0], k_inverse) || most[1] >= least_units<kWide>(limit_[1], k_inverse);
   }
 
   const CodeScanArgs& a_;
   Shared& shared_;
   const CodeRange range_;
-  const int group_;
   RingPlace<Shared::kSlots> place_;
-  float inverse_[2][2], limit_[2][2];  // [half][h]: 1 / q_scale, limit / q_scale
-  unsigned found_[2] = {};             // chunks of the word under way
-  struct {
-    std::uint32_t* bits;  // row of the mask
-    int begin, end;       // chunks that count
-  } votes_[2];            // [half] of the warp's 16 rows
+  std::uint32_t q_[kDim / 32][4];  // codes of the two rows
+  float inverse_, limit_[2];       // 1 / q_scale, limit / q_scale
+  std::uint32_t* bits_;            // row of the mask
+  int begin_, end_;                // chunks of it that count
 };
 
 template <int kDim>
@@ -240,7 +241,7 @@ __global__ void __launch_bounds__(kCodeThreads, 1) sale_scan_kernel(const __grid
     give_registers<24>();
     if (threadIdx.x < 32 && is_elected()) produce_codes(a, shared, range);
   } else {
-    take_registers<240>();
+    take_registers<112>();
     CodeConsumer<kDim>(a, shared, range).run();
   }
 #endif
