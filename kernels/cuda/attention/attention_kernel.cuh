@@ -54,34 +54,32 @@ template <class T, int kDim, bool kSplit>
 __device__ inline void multiply_pv(float (&o)[kMTiles][kDim / 8][4], const Scores& p, std::uint32_t v) {
   const int lane = lane_id();
 #pragma unroll
-  for (int j = 0; j < kStepKeys / 16; ++j) {
-    std::uint32_t a[kMTiles][4], rest[kMTiles][4];
+  for (int j = 0; j < kStepKeys / 16; ++j)
+#pragma unroll 1
+    for (int part = 0; part < (kSplit ? 2 : 1); ++part) {
+      std::uint32_t a[kMTiles][4];
 #pragma unroll
-    for (int m = 0; m < kMTiles; ++m)
+      for (int m = 0; m < kMTiles; ++m)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float low = p[m][2 * j + i / 2][i % 2 * 2], high = p[m][2 * j + i / 2][i % 2 * 2 + 1];
-        a[m][i] = pack<T>(low, high);
-        if constexpr (kSplit) {
-          const float2 rounded = unpack<T>(a[m][i]);
-          rest[m][i] = pack<T>(low - rounded.x, high - rounded.y);
+        for (int i = 0; i < 4; ++i) {
+          const float low = p[m][2 * j + i / 2][i % 2 * 2], high = p[m][2 * j + i / 2][i % 2 * 2 + 1];
+          a[m][i] = pack<T>(low, high);
+          if (part == 1) {
+            const float2 rounded = unpack<T>(a[m][i]);
+            a[m][i] = pack<T>(low - rounded.x, high - rounded.y);
+          }
         }
-      }
 #pragma unroll
-    for (int n = 0; n < kDim / 8; n += 2) {
-      std::uint32_t b[4];  // both halves of 16 keys for channels 8 n and 8 (n + 1)
-      load_matrices_transposed(b, v + swizzle<2 * kDim>(16 * j + lane % 16, n + lane / 16));
+      for (int n = 0; n < kDim / 8; n += 2) {
+        std::uint32_t b[4];  // both halves of 16 keys for channels 8 n and 8 (n + 1)
+        load_matrices_transposed(b, v + swizzle<2 * kDim>(16 * j + lane % 16, n + lane / 16));
 #pragma unroll
-      for (int m = 0; m < kMTiles; ++m) {
-        multiply_add<T>(o[m][n], a[m], b[0], b[1]);
-        multiply_add<T>(o[m][n + 1], a[m], b[2], b[3]);
-        if constexpr (kSplit) {
-          multiply_add<T>(o[m][n], rest[m], b[0], b[1]);
-          multiply_add<T>(o[m][n + 1], rest[m], b[2], b[3]);
+        for (int m = 0; m < kMTiles; ++m) {
+          multiply_add<T>(o[m][n], a[m], b[0], b[1]);
+          multiply_add<T>(o[m][n + 1], a[m], b[2], b[3]);
         }
       }
     }
-  }
 }
 
 /// Divides by the row sums and writes the warp's rows, of which the first is `row`.
@@ -123,13 +121,13 @@ __global__ void __launch_bounds__(kRows, 256 / kRows) attention_kernel(const __g
   const std::uint32_t q = shared_address(memory), k = q + kRows * kDim * 2, v = k + kStepKeys * kDim * 2;
   const WorkItem item(a);
   const int kv_len = a.grid.kv_len, cta_row = item.q_block * kRows, warp_row = threadIdx.x / 32 * kWarpRows;
-  const T* const keys = static_cast<const T*>(a.k) + std::size_t(item.head / a.group) * kv_len * kDim;
-  const T* const values = static_cast<const T*>(a.v) + std::size_t(item.head / a.group) * kv_len * kDim;
+  const std::size_t kv_head = std::size_t(item.head / a.group) * kv_len * kDim;  // where its keys and values start
 
   load_rows<T, kDim, kRows, kRows>(q, static_cast<const T*>(a.q) + std::size_t(item.head) * a.grid.q_len * kDim,
                                    cta_row, a.grid.q_len);
   std::uint32_t pair = item.steps > 0 ? item.pair(0) : 0;
-  if (item.steps > 0) load_keys<T, kDim, kRows>(k, keys, pair & 0xffff, pair >> 16, kv_len);
+  if (item.steps > 0)
+    load_keys<T, kDim, kRows>(k, static_cast<const T*>(a.k) + kv_head, pair & 0xffff, pair >> 16, kv_len);
   commit_copies();
 
   float o[kMTiles][kDim / 8][4] = {};
@@ -138,7 +136,7 @@ __global__ void __launch_bounds__(kRows, 256 / kRows) attention_kernel(const __g
     const int chunk0 = pair & 0xffff, chunk1 = pair >> 16;
     wait_copies<0>();
     __syncthreads();  // K is here, and all warps are done with the last V
-    load_keys<T, kDim, kRows>(v, values, chunk0, chunk1, kv_len);
+    load_keys<T, kDim, kRows>(v, static_cast<const T*>(a.v) + kv_head, chunk0, chunk1, kv_len);
     commit_copies();
     if (step + 1 < item.steps) pair = item.pair(step + 1);
 
@@ -157,7 +155,8 @@ __global__ void __launch_bounds__(kRows, 256 / kRows) attention_kernel(const __g
 
     wait_copies<0>();
     __syncthreads();  // V is here, and all warps are done with K
-    if (step + 1 < item.steps) load_keys<T, kDim, kRows>(k, keys, pair & 0xffff, pair >> 16, kv_len);
+    if (step + 1 < item.steps)
+      load_keys<T, kDim, kRows>(k, static_cast<const T*>(a.k) + kv_head, pair & 0xffff, pair >> 16, kv_len);
     commit_copies();
     multiply_pv<T, kDim, kExact>(o, s, v);
   }

@@ -47,19 +47,24 @@ __device__ inline void load_rows(std::uint32_t to, const T* head, int row, int r
 template <class T, int kDim, int kThreads>
 __device__ inline void load_keys(std::uint32_t to, const T* head, int chunk0, int chunk1, int kv_len) {
   constexpr int kChunks = kDim / 8, kPass = kThreads / kChunks;
+  static_assert((kPass & (kPass - 1)) == 0);
   const int first = threadIdx.x / kChunks, part = threadIdx.x % kChunks;
+  // swizzle() of row first + r from that of row `first`, so that one register has them all: rows a pass apart have no
+  // bit in common with `first`.
+  const std::uint32_t place = to + swizzle<2 * kDim>(first, part);
+  const auto place_of = [&](int r) { return (place ^ (r & 7) * 16) + r * 2 * kDim; };
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int begin = (half ? chunk1 : chunk0) * kChunkKeys, row = half * kChunkKeys + first;
+    const int begin = (half ? chunk1 : chunk0) * kChunkKeys, row = half * kChunkKeys;
     const T* const from = head + std::size_t(begin + first) * kDim + 8 * part;
     if (begin + kChunkKeys <= kv_len) {
 #pragma unroll
-      for (int r = 0; r < kChunkKeys; r += kPass) copy_async(to + swizzle<2 * kDim>(row + r, part), from + r * kDim);
+      for (int r = 0; r < kChunkKeys; r += kPass) copy_async(place_of(row + r), from + r * kDim);
     } else {
-#pragma unroll
+#pragma unroll 1
       for (int r = 0; r < kChunkKeys; r += kPass) {
         const bool valid = begin + first + r < kv_len;
-        copy_async_or_zero(to + swizzle<2 * kDim>(row + r, part), valid ? from + r * kDim : head, valid);
+        copy_async_or_zero(place_of(row + r), valid ? from + r * kDim : head, valid);
       }
     }
   }

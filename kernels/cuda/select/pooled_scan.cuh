@@ -143,7 +143,9 @@ class ScanConsumer {
 #pragma unroll
       for (int d = 1; d < kDim / 32; ++d) multiply_fp8_group<true>(products, moved(q, d * 32), moved(k, d * 32));
     } else {
-      const std::uint64_t q = matrix_descriptor(rows + first * 128, 0, 1024), k = matrix_descriptor(keys, 0, 1024);
+      std::uint32_t row = rows + first * 128;
+      asm volatile("" : "+r"(row));  // or ptxas keeps eight descriptors of queries at hand, and spills
+      const std::uint64_t q = matrix_descriptor(row, 0, 1024), k = matrix_descriptor(keys, 0, 1024);
       multiply_group<__half, false>(products, q, k);
 #pragma unroll
       for (int d = 1; d < kDim / 16; ++d)

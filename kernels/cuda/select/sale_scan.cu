@@ -11,6 +11,11 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kCtaRows = kWarps * kWarpRows;
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+constexpr int kChunksAtOnce = 1;  // more would spill there, where this kernel only serves packed codes
+#else
+constexpr int kChunksAtOnce = 4;
+#endif
 constexpr int kGroupSegments = 32 / kScanChunks;  // segments whose chunks fill a word
 /// What the scan takes at a time; kBytes of codes a row.
 template <int kBytes>
@@ -58,12 +63,12 @@ __device__ inline void multiply_add(int (&c)[4], const std::uint32_t (&a)[4], st
     multiply_add_s8(c, a, b0, b1);
 }
 
-/// The queries of a warp: codes as MMA operands, and for each of a lane's rows 1 / scale and limit / scale.
+/// The queries of a warp: codes as MMA operands, and of a lane's rows 1 / scale and limit / scale.
 template <int kBytes>
 struct ScanRows {
   std::uint32_t codes[kMTiles][kBytes / 32][4];
-  float inverse[kMTiles][2], limit[kMTiles][2];
-  bool wide;  // some bias / scale is too large for kMagic
+  float inverse[kMTiles], limit[kMTiles][2];  // the two rows share a scale
+  bool wide;                                  // some bias / scale is too large for kMagic
 
   __device__ ScanRows(const CodeScanArgs& a, int head, int row) {
     float most = 0;
@@ -75,9 +80,9 @@ struct ScanRows {
         const bool valid = r < a.grid.q_len;
         const std::size_t at = std::size_t(head) * a.grid.q_len + (valid ? r : 0);
         const float scale = valid ? a.q_scale[at] : 0.0f, t = valid ? a.limit[at] : INFINITY;
-        inverse[m][h] = scale > 0 ? 1.0f / scale : 0.0f;
+        if (h == 0) inverse[m] = scale > 0 ? 1.0f / scale : 0.0f;
         limit[m][h] = scale > 0 ? t / scale : t <= 0 ? -INFINITY : INFINITY;  // with scale 0 all logits are 0
-        most = fmaxf(most, inverse[m][h]);
+        most = fmaxf(most, inverse[m]);
 #pragma unroll
         for (int d = 0; d < kBytes / 32; ++d)
 #pragma unroll
@@ -104,10 +109,8 @@ __device__ inline bool reaches(const ScanRows<kBytes>& rows, const Segment<kByte
 #pragma unroll
     for (int m = 0; m < kMTiles; ++m)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float x = i % 2 ? bias.y : bias.x, inverse = rows.inverse[m][i / 2];
-        sum[m][n][i] = bias_units<kWide>(x, inverse);
-      }
+      for (int c = 0; c < 2; ++c)
+        sum[m][n][c] = sum[m][n][2 + c] = bias_units<kWide>(c == 0 ? bias.x : bias.y, rows.inverse[m]);
   }
   const std::uint32_t codes = shared_address(keys.codes);
 #pragma unroll
@@ -141,7 +144,7 @@ __device__ inline bool reaches(const ScanRows<kBytes>& rows, const Segment<kByte
 template <int kBits, int kBytes, bool kWide>
 __device__ inline unsigned reached_chunks(const ScanRows<kBytes>& rows, const Segment<kBytes>& keys) {
   unsigned found = 0;
-#pragma unroll 4
+#pragma unroll kChunksAtOnce
   for (int chunk = 0; chunk < kScanChunks; ++chunk)
     if (reaches<kBits, kBytes, kWide>(rows, keys, chunk)) found |= 1u << chunk;
   return found;
