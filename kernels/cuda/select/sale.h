@@ -17,7 +17,7 @@ struct SaleOptions {
   bool smooth_k = true;    ///< quantise K minus its mean
   bool all_dense = false;  ///< keep every causal tile, as for short inputs
   /// Whose products 4-bit codes go through; the masks are the same. Hardware for 4-bit ones is in sm_80 to sm_89;
-  /// sm_90 emulates it about 25 times slower than its 8-bit ones.
+  /// from sm_90 on two of 8 bits stand for each.
   enum class Int4 { where_native, packed, in_8_bit_lanes } int4 = Int4::where_native;
 };
 

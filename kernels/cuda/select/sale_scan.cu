@@ -2,6 +2,8 @@
 // operands lie alike in bytes. A CTA takes 256 query rows, a warp 32 of them, so that each key tile serves four tiles
 // of rows. In the MMA's accumulator a lane's values of one row and one key block share both scales, so their largest
 // integer decides.
+#include <cfloat>
+
 #include "kernels/cuda/hopper/hopper_here.h"
 #include "kernels/cuda/select/sale_codes.cuh"
 
@@ -11,8 +13,8 @@ namespace {
 constexpr int kWarps = 8;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kCtaRows = kWarps * kWarpRows;
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-constexpr int kChunksAtOnce = 1;  // more would spill there, where this kernel only serves packed codes
+#if __CUDA_ARCH__ == 900
+constexpr int kChunksAtOnce = 1;  // more would spill there, where Hopper only takes packed codes from here
 #else
 constexpr int kChunksAtOnce = 4;
 #endif
@@ -80,7 +82,7 @@ struct ScanRows {
         const bool valid = r < a.grid.q_len;
         const std::size_t at = std::size_t(head) * a.grid.q_len + (valid ? r : 0);
         const float scale = valid ? a.q_scale[at] : 0.0f, t = valid ? a.limit[at] : INFINITY;
-        if (h == 0) inverse[m] = scale > 0 ? 1.0f / scale : 0.0f;
+        if (h == 0) inverse[m] = scale > 0 ? fminf(1.0f / scale, FLT_MAX) : 0.0f;
         limit[m][h] = scale > 0 ? t / scale : t <= 0 ? -INFINITY : INFINITY;  // with scale 0 all logits are 0
         most = fmaxf(most, inverse[m]);
 #pragma unroll

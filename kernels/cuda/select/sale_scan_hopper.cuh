@@ -3,6 +3,7 @@
 // some vote while the tensor cores work for others.
 #pragma once
 
+#include <cfloat>
 #include <climits>
 
 #include "kernels/cuda/hopper/tma.cuh"
@@ -108,7 +109,7 @@ class CodeConsumer {
       const bool valid = row < grid.q_len;
       const std::size_t at = std::size_t(range_.head) * grid.q_len + (valid ? row : 0);
       const float scale = a_.q_scale[at];
-      if (h == 0) inverse_ = valid && scale > 0 ? 1 / scale : 0.0f;
+      if (h == 0) inverse_ = valid && scale > 0 ? fminf(1 / scale, FLT_MAX) : 0.0f;
       limit_[h] = !valid ? INFINITY : scale > 0 ? a_.limit[at] / scale : a_.limit[at] > 0 ? INFINITY : -INFINITY;
       const auto* codes = reinterpret_cast<const std::uint32_t*>(a_.q + at * kDim) + lane_id() % 4;
 #pragma unroll
@@ -126,11 +127,9 @@ class CodeConsumer {
       const GroupScales scales(keys);
       int sum[64];
       start_products(sum, keys);
-      int possible[kChunks][2];
-      find_possible<kWide>(possible, scales);
       wait_products<0>();
       settle(sum);
-      found |= vote<kWide>(sum, possible, keys) << (tile * kChunks % 32);
+      found |= vote<kWide>(sum, scales, keys) << (tile * kChunks % 32);
       shared_.ring.release(slot);
       const int end = (tile + 1) * kChunks;
       if (end % 32 != 0 && tile + 1 < range_.end) continue;
@@ -158,24 +157,11 @@ class CodeConsumer {
           bias(*reinterpret_cast<const float4*>(keys.group_bias[lane_id() % 4])) {}
   };
 
-  /// The least q . k that can reach the limit of a row: does so with the largest bias.
-  template <bool kWide>
-  __device__ void find_possible(int (&possible)[kChunks][2], const GroupScales& s) const {
-    const float k_inverse[kChunks] = {s.inverse.x, s.inverse.y, s.inverse.z, s.inverse.w};
-    const float bias[kChunks] = {s.bias.x, s.bias.y, s.bias.z, s.bias.w};
-#pragma unroll
-    for (int chunk = 0; chunk < kChunks; ++chunk)
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-        possible[chunk][h] = least_units<kWide>(limit_[h], k_inverse[chunk]) - bias_units<kWide>(bias[chunk], inverse_);
-  }
-
   /// Bit c of the result says whether chunk c reaches a limit. The largest q . k + rint(bias / q_scale) of a row and
   /// chunk decides, but in few chunks the largest q . k could do it with the largest bias, and only there all are
   /// added.
   template <bool kWide>
-  __device__ unsigned vote(const int (&sum)[64], const int (&possible)[kChunks][2],
-                           const typename Shared::Tile& keys) const {
+  __device__ unsigned vote(const int (&sum)[64], const GroupScales& scales, const typename Shared::Tile& keys) const {
     int most[kChunks][2];
 #pragma unroll
     for (int n = 0; n < kChunkKeys / 8; ++n)
@@ -186,10 +172,14 @@ class CodeConsumer {
           const int i = 16 * chunk + 4 * n + 2 * h;
           most[chunk][h] = n == 0 ? max(sum[i], sum[i + 1]) : __vimax3_s32(most[chunk][h], sum[i], sum[i + 1]);
         }
+    const float k_inverse[kChunks] = {scales.inverse.x, scales.inverse.y, scales.inverse.z, scales.inverse.w};
+    const float biases[kChunks] = {scales.bias.x, scales.bias.y, scales.bias.z, scales.bias.w};
     bool may[kChunks], some = false;
 #pragma unroll
     for (int chunk = 0; chunk < kChunks; ++chunk) {
-      may[chunk] = kWide || most[chunk][0] >= possible[chunk][0] || most[chunk][1] >= possible[chunk][1];
+      const int bias = bias_units<kWide>(biases[chunk], inverse_);
+      may[chunk] = kWide || most[chunk][0] + bias >= least_units<kWide>(limit_[0], k_inverse[chunk]) ||
+                   most[chunk][1] + bias >= least_units<kWide>(limit_[1], k_inverse[chunk]);
       some |= may[chunk];
     }
     unsigned reached = 0;

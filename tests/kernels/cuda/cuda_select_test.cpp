@@ -2,6 +2,9 @@
 // attention mass. Skips without a device.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <random>
+
 #include "core/reference.h"
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/select/mask_builders.h"
@@ -53,6 +56,24 @@ TEST_P(CudaSelect, SaleOfEqualQueriesAndKeys) {
       const BlockMask got = device_sale(p, expected, {bits, 4, smooth == "qk", smooth != "none"}, 0.004f);
       EXPECT_LE(difference(got, expected), kDifferingTiles * double(tiles(expected))) << smooth << " bits " << bits;
     }
+}
+
+TEST_P(CudaSelect, SaleKeepsWhatReachesItsLimitFromFarAbove) {
+  // Logits that hardly differ lie above the limits by more units of their codes than a magic float holds.
+  for (const auto& [bits, deviation] : {std::pair{8, 0.2f}, {8, 0.06f}, {4, 0.0035f}}) {
+    ProblemTensors tensors = make_problem({2, 1, 64, 4096, 128});
+    std::mt19937 random(1);
+    std::normal_distribution<float> normal(0, deviation);
+    const bool signs = deviation == 0.2f;
+    for (auto* x : {&tensors.q, &tensors.k})
+      for (float& value : *x) value = signs ? std::copysign(deviation, normal(random)) : normal(random);
+    const RoundedProblem p(std::move(tensors), GetParam());
+    const ParamValues settings = {{"bits", std::to_string(bits)}, {"threshold", "0.000125"}};
+    const BlockMask expected = select("sale", p.host, settings, false);
+    const BlockMask got = device_sale(p, expected, {.bits = bits}, 0.000125f);
+    EXPECT_LE(difference(got, expected), kDifferingTiles * double(tiles(expected))) << bits << " " << deviation;
+    EXPECT_GT(tiles(expected), 100) << bits << " " << deviation;
+  }
 }
 
 TEST_P(CudaSelect, PackedFourBitCodesGiveTheSameMask) {
