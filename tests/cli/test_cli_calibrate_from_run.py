@@ -24,7 +24,7 @@ def test_heads_get_the_cheapest_value_of_the_sweep(box):  # noqa: F811
     said = script(box, "sweep", "--target", "0.05", "-o", "values")
     files = sorted(box.path("values").iterdir())
     assert [f.name for f in files] == ["sale_0_rel_l2_0.05.json", "sale_1_rel_l2_0.05.json"]  # block_topk had one value
-    assert said.count("by 4 values of threshold") == 2
+    assert said.count("sale on cpu by threshold") == 2 and said.count("of 4 values") == 4
     run = results.load(box.path("sweep"))
     for bits, file in zip((4, 8), files):
         stored = json.loads(file.read_text())
@@ -57,5 +57,24 @@ def test_a_head_that_no_value_serves_is_named(box):  # noqa: F811
 
 
 def test_a_run_without_several_values_is_refused(box):  # noqa: F811
-    box.sweep(box.config({"sale": {}, "dense": {}}, datasets=[{"path": "capture.h5", "problems": "p"}]), "--quick")
-    assert "several values" in script(box, "out", "--target", "0.05", code=1)
+    shared = {"streaming": {"local": [128, 512]}, "sale": {}, "dense": {}}
+    box.sweep(box.config(shared, datasets=[{"path": "capture.h5", "problems": "p"}]), "--quick")
+    said = script(box, "out", "--target", "0.05", code=1)
+    assert "several values" in said and "streaming: its heads share one value" in said
+
+
+def test_lengths_of_one_problem_are_refused_before_a_file_is_written(box):  # noqa: F811
+    lengths = [{"path": "capture.h5", "problems": "p", "lengths": [600, 1200]}]
+    box.sweep(box.config({"sale": {"threshold": VALUES}}, datasets=lengths), "--quick")
+    assert "several lengths" in script(box, "out", "--target", "0.05", "-o", "values", code=1)
+    assert not box.path("values").exists()
+
+
+def test_cells_with_values_from_a_file_take_no_part(box):  # noqa: F811
+    here = [{"path": "capture.h5", "problems": "p"}]
+    box.sweep(box.config({"sale": {"threshold": VALUES}}, datasets=here), "--quick")
+    script(box, "out", "--target", "0.05")
+    file = str(box.path("out/sale_0_rel_l2_0.05.json"))
+    box.sweep(box.config({"sale": {"threshold": VALUES[:2], "thresholds": file}}, datasets=here, name="b.yaml"), "--quick",
+              out="from_file")
+    assert "several values" in script(box, "from_file", "--target", "0.05", code=1)
