@@ -78,3 +78,10 @@ def test_cells_with_values_from_a_file_take_no_part(box):  # noqa: F811
     box.sweep(box.config({"sale": {"threshold": VALUES[:2], "thresholds": file}}, datasets=here, name="b.yaml"), "--quick",
               out="from_file")
     assert "several values" in script(box, "from_file", "--target", "0.05", code=1)
+
+
+def test_what_is_no_run_is_refused_in_a_line(box):  # noqa: F811
+    box.path("text").write_text("no run")
+    for name in ("missing", "text"):
+        said = script(box, name, "--target", "0.05", code=1)
+        assert f"{name} is no run of salebench" in said and said.count("\n") == 1
