@@ -164,13 +164,13 @@ int run(const Options& o) {
   if (o.has("attention")) bench_turns(o);
   StepTimer timer(o.written);
   for (const int length : o.lengths) {
-    if (o.parts == std::vector<std::string>{"attention"}) continue;
-    const Case c(length);
-    if (o.has("truth")) bench_truth(c, timer);
+    if (o.has("truth")) bench_truth(Case(length), timer);
     for (const int head_dim : o.head_dims)
       if (o.has("sale") || o.has("pooled")) bench_selections(Case(length, head_dim), o, timer);
-    for (const BlockSize block : {BlockSize{64, 64}, {128, 128}})
-      if (o.has("topk")) bench_topk(c, block, timer);
+    if (o.has("topk")) {
+      const Case c(length);
+      for (const BlockSize block : {BlockSize{64, 64}, {128, 128}}) bench_topk(c, block, timer);
+    }
   }
   return 0;
 }

@@ -55,7 +55,7 @@ __device__ inline void multiply_pv(float (&o)[kMTiles][kDim / 8][4], const Score
   const int lane = lane_id();
 #pragma unroll
   for (int j = 0; j < kStepKeys / 16; ++j)
-#pragma unroll 1
+#pragma unroll 1  // both at once spill
     for (int part = 0; part < (kSplit ? 2 : 1); ++part) {
       std::uint32_t a[kMTiles][4];
 #pragma unroll

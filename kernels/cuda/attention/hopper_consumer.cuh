@@ -48,12 +48,6 @@ __device__ inline void write_rows(const HopperArgs& a, int head, int row, const 
   }
 }
 
-/// A condition that all lanes agree on. Branches on it leave registers uniform, as slots and descriptors must be: a
-/// shuffle that makes them so waits for its turn at the shared memory, which products keep busy.
-__device__ inline bool agreed(bool condition) {
-  return __any_sync(~0u, condition);
-}
-
 /// A consumer's place in the rings and in the work of its team.
 template <class Shared, bool kTurns>
 class HopperConsumerBase {

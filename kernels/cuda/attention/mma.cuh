@@ -80,18 +80,14 @@ __device__ inline void multiply_add_s8(int (&c)[4], const std::uint32_t (&a)[4],
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/// The lower 4 bits of each byte as a byte with their sign.
-__device__ inline std::uint32_t widen_s4(std::uint32_t x) {
-  return __vsub4((x & 0x0f0f0f0fu) ^ 0x08080808u, 0x08080808u);
-}
-
 /// The same for 4-bit integers: a [16 x 64], b [64 x 8]. Chips from sm_90 on have no such products, but two of 8 bits.
 __device__ inline void multiply_add_s4(int (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
 #if __CUDA_ARCH__ >= 900
   for (int shift = 0; shift < 8; shift += 4) {
-    const std::uint32_t wide[4] = {widen_s4(a[0] >> shift), widen_s4(a[1] >> shift), widen_s4(a[2] >> shift),
-                                   widen_s4(a[3] >> shift)};
-    multiply_add_s8(c, wide, widen_s4(b0 >> shift), widen_s4(b1 >> shift));
+    const auto bytes = [&](std::uint32_t x) {  // half of the numbers, with their signs
+      return __vsub4((x >> shift & 0x0f0f0f0fu) ^ 0x08080808u, 0x08080808u);
+    };
+    multiply_add_s8(c, {bytes(a[0]), bytes(a[1]), bytes(a[2]), bytes(a[3])}, bytes(b0), bytes(b1));
   }
 #else
   asm("mma.sync.aligned.m16n8k64.row.col.s32.s4.s4.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "

@@ -63,6 +63,12 @@ struct Barrier {
   }
 };
 
+/// A condition that all lanes agree on. Branches on it leave registers uniform, as slots and descriptors must be: a
+/// shuffle that makes them so waits for its turn at the shared memory, which products keep busy.
+__device__ inline bool agreed(bool condition) {
+  return __any_sync(~0u, condition);
+}
+
 /// Whether some thread of a warpgroup says so, by the named barrier `id`: where all of it must go one way.
 __device__ inline bool any_of_group(bool mine, int id) {
   int any;

@@ -39,6 +39,7 @@ struct ScanShared {
   Votes votes[kStackRows / 16];
   float sums[2][kScanConsumers][8][32];  ///< of words in turn: of 16 rows, by chunk
   ScanRing<kSlots> ring;
+  std::uint64_t q_full;
 };
 
 /// What a CTA scans: rows of a KV head's stack, and an even number of tiles from `begin` on.
@@ -62,7 +63,7 @@ struct ScanRange {
 template <bool kFp8, int kDim>
 __device__ void produce_tiles(const ScanArgs& a, ScanShared<kFp8, kDim>& shared, const ScanRange& range) {
   using Memory = ScanShared<kFp8, kDim>;
-  const Barrier q_full = shared.ring.barrier(shared.ring.q_full);
+  const Barrier q_full = shared.ring.barrier(shared.q_full);
   q_full.arrive_expecting(sizeof(shared.q));
   copy_box(shared_address(shared.q), a.q, q_full, 0, range.stack * kStackRows, 0, range.kv_head);
   RingPlace<Memory::kSlots> place;
@@ -87,7 +88,7 @@ class ScanConsumer {
     load_rows();
     if (lane_id() < 2) shared_.votes[vote_of(lane_id())] = make_votes(vote_of(lane_id()));
     __syncwarp();  // without mass a warp needs its own alone, with mass others are waited for first
-    shared_.ring.barrier(shared_.ring.q_full).wait(0);
+    shared_.ring.barrier(shared_.q_full).wait(0);
     Products low, high;  // of the group's first and last 64 rows
     // Two tiles a turn: of four votes only the last has no product beside it. No product may be under way where the
     // loop closes, or ptxas makes all of them wait (C7514).
@@ -234,7 +235,10 @@ __global__ void __launch_bounds__(kScanThreads, kFp8 ? 2 : 1) scan_pooled_kernel
   auto& shared = *reinterpret_cast<ScanShared<kFp8, kDim>*>(memory);
   const ScanRange range(a);
   if (range.end == 0) return;
-  if (threadIdx.x == 0) shared.ring.init(kScanConsumers * 4);
+  if (threadIdx.x == 0) {
+    shared.ring.barrier(shared.q_full).init(1);
+    shared.ring.init(kScanConsumers * 4);  // makes both known to bulk copies
+  }
   __syncthreads();
   if (threadIdx.x < kGroupThreads) {
     give_registers<24>();

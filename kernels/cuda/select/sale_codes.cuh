@@ -1,6 +1,8 @@
 // What the kernels that scan SALE's codes share.
 #pragma once
 
+#include <cfloat>
+
 #include "kernels/cuda/select/sale.cuh"
 
 namespace salebench::cuda {
@@ -18,6 +20,14 @@ __device__ constexpr int bias_place(int key) {
 }
 __device__ constexpr int scale_place(int chunk, int key_group) {
   return chunk / 4 * 16 + key_group * 4 + chunk % 4;
+}
+
+/// 1 / q_scale of a row, and its limit / q_scale. With scale 0 all logits are 0.
+__device__ inline float inverse_of(float q_scale) {
+  return q_scale > 0 ? fminf(1.0f / q_scale, FLT_MAX) : 0.0f;
+}
+__device__ inline float limit_in(float q_scale, float limit) {
+  return q_scale > 0 ? limit / q_scale : limit <= 0 ? -INFINITY : INFINITY;
 }
 
 /// rint(bias / q_scale), and the least such number plus q . k that reaches a limit; both with kMagicBits added unless

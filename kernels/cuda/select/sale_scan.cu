@@ -2,8 +2,6 @@
 // operands lie alike in bytes. A CTA takes 256 query rows, a warp 32 of them, so that each key tile serves four tiles
 // of rows. In the MMA's accumulator a lane's values of one row and one key block share both scales, so their largest
 // integer decides.
-#include <cfloat>
-
 #include "kernels/cuda/hopper/hopper_here.h"
 #include "kernels/cuda/select/sale_codes.cuh"
 
@@ -82,8 +80,8 @@ struct ScanRows {
         const bool valid = r < a.grid.q_len;
         const std::size_t at = std::size_t(head) * a.grid.q_len + (valid ? r : 0);
         const float scale = valid ? a.q_scale[at] : 0.0f, t = valid ? a.limit[at] : INFINITY;
-        if (h == 0) inverse[m] = scale > 0 ? fminf(1.0f / scale, FLT_MAX) : 0.0f;
-        limit[m][h] = scale > 0 ? t / scale : t <= 0 ? -INFINITY : INFINITY;  // with scale 0 all logits are 0
+        if (h == 0) inverse[m] = inverse_of(scale);
+        limit[m][h] = limit_in(scale, t);
         most = fmaxf(most, inverse[m]);
 #pragma unroll
         for (int d = 0; d < kBytes / 32; ++d)

@@ -3,7 +3,6 @@
 // some vote while the tensor cores work for others.
 #pragma once
 
-#include <cfloat>
 #include <climits>
 
 #include "kernels/cuda/hopper/tma.cuh"
@@ -87,7 +86,7 @@ class CodeConsumer {
       : a_(a.scan), shared_(shared), range_(range) {}
 
   __device__ void run() {
-    if (__any_sync(~0u, load_rows()))  // as ptxas knows, the same in all lanes
+    if (agreed(load_rows()))
       scan<true>();
     else
       scan<false>();
@@ -109,8 +108,8 @@ class CodeConsumer {
       const bool valid = row < grid.q_len;
       const std::size_t at = std::size_t(range_.head) * grid.q_len + (valid ? row : 0);
       const float scale = a_.q_scale[at];
-      if (h == 0) inverse_ = valid && scale > 0 ? fminf(1 / scale, FLT_MAX) : 0.0f;
-      limit_[h] = !valid ? INFINITY : scale > 0 ? a_.limit[at] / scale : a_.limit[at] > 0 ? INFINITY : -INFINITY;
+      if (h == 0) inverse_ = valid ? inverse_of(scale) : 0.0f;
+      limit_[h] = valid ? limit_in(scale, a_.limit[at]) : INFINITY;
       const auto* codes = reinterpret_cast<const std::uint32_t*>(a_.q + at * kDim) + lane_id() % 4;
 #pragma unroll
       for (int i = 0; i < kDim / 16; ++i) q_[i / 2][i % 2 * 2 + h] = codes[4 * i];
@@ -126,9 +125,7 @@ class CodeConsumer {
       const typename Shared::Tile& keys = shared_.tiles[slot];
       const GroupScales scales(keys);
       int sum[64];
-      start_products(sum, keys);
-      wait_products<0>();
-      settle(sum);
+      multiply(sum, keys);
       found |= vote<kWide>(sum, scales, keys) << (tile * kChunks % 32);
       shared_.ring.release(slot);
       const int end = (tile + 1) * kChunks;
@@ -138,7 +135,7 @@ class CodeConsumer {
     }
   }
 
-  __device__ void start_products(int (&sum)[64], const typename Shared::Tile& keys) const {
+  __device__ void multiply(int (&sum)[64], const typename Shared::Tile& keys) const {
     settle(sum);
     fence_products();
     const std::uint64_t k = rows_descriptor<kDim>(shared_address(keys.codes));
@@ -146,6 +143,8 @@ class CodeConsumer {
 #pragma unroll
     for (int d = 1; d < kDim / 32; ++d) multiply_int8_group<true>(sum, q_[d], moved(k, d * 32));
     commit_products();
+    wait_products<0>();
+    settle(sum);
   }
 
   /// Of the thread's keys of each chunk, which share a scale: 1 / scale, and their largest bias.

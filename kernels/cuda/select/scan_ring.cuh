@@ -1,4 +1,4 @@
-// The barriers of a CTA that scans on Hopper: its query rows once, and a ring of tiles of keys.
+// The barriers of a CTA that scans on Hopper: those of a ring of tiles of keys.
 #pragma once
 
 #include "kernels/cuda/attention/mma.cuh"
@@ -8,12 +8,11 @@ namespace salebench::cuda {
 
 template <int kSlots>
 struct ScanRing {
-  std::uint64_t full[kSlots], empty[kSlots], q_full;
+  std::uint64_t full[kSlots], empty[kSlots];
 
   __device__ static Barrier barrier(const std::uint64_t& b) { return {shared_address(&b)}; }
   __device__ void init(int consumer_warps) {
     for (int i = 0; i < kSlots; ++i) barrier(full[i]).init(1), barrier(empty[i]).init(consumer_warps * kWarpArrivals);
-    barrier(q_full).init(1);
     publish_barriers();
   }
 
