@@ -21,8 +21,9 @@ function(salebench_add_cudnn target)
     return()
   endif()
   message(STATUS "Dense kernel cudnn: ${SALEBENCH_CUDNN_FRONTEND_DIR}")
-  target_sources(${target} PRIVATE cuda/dense/dense_cudnn.cpp)
-  set_source_files_properties(cuda/dense/dense_cudnn.cpp PROPERTIES COMPILE_OPTIONS
+  set(sources cuda/dense/cudnn_library.cpp cuda/dense/dense_cudnn.cpp cuda/dense/dense_cudnn_fp8.cpp)
+  target_sources(${target} PRIVATE ${sources} cuda/dense/tensor_scale.cu)
+  set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS
     "-isystem;${SALEBENCH_CUDNN_FRONTEND_DIR}/include;-isystem;${SALEBENCH_CUDNN_INCLUDE_DIR}")
   target_link_libraries(${target} PRIVATE ${CMAKE_DL_LIBS})
   target_compile_definitions(${target} PRIVATE SALEBENCH_HAS_CUDNN)

@@ -14,19 +14,22 @@ class Dense : public Method {
   Params params() override {
     return {{"kernel",
              "whose kernel; on backend cuda also those of others, where they are built in (salebench info)",
-             {"ours", "cudnn", "flashinfer", "fa3"},
+             {"ours", "cudnn", cuda::kCudnnFp8, "flashinfer", "fa3"},
              &kernel_}};
   }
   About about() const override { return {"exact softmax attention", "none", "every causal tile", ""}; }
   BlockSize block() const override { return {64, 64}; }
   bool honours_sliding_window() const override { return true; }
   Role role() const override { return Role::baseline; }
+  bool exact_attend() const override { return kernel_ != cuda::kCudnnFp8 && Method::exact_attend(); }
   bool shared_attend() const override { return false; }
   bool has_selection() const override { return false; }
   void check_cpu() const override {
     if (kernel_ != "ours") throw Unsupported("kernel " + kernel_ + " is for devices");
   }
-  std::any device_side(const Shape&) const override { return cuda::DenseSide{kernel_, !exact_attend()}; }
+  std::any device_side(const Shape&) const override {
+    return cuda::DenseSide{kernel_, arithmetic() != Arithmetic::exact};
+  }
 
   void select(const HostProblem&, MaskView mask) const override { keep_causal(mask); }
 

@@ -7,6 +7,7 @@ namespace salebench::cuda {
 
 const DenseKernel& our_dense_kernel();         // dense_ours.cpp
 const DenseKernel& cudnn_dense_kernel();       // dense_cudnn.cpp
+const DenseKernel& cudnn_fp8_dense_kernel();   // dense_cudnn_fp8.cpp
 const DenseKernel& flashinfer_dense_kernel();  // dense_flashinfer.cu
 const DenseKernel& fa3_dense_kernel();         // dense_fa3.cpp
 

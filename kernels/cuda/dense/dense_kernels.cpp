@@ -22,7 +22,7 @@ const std::vector<const DenseKernel*>& dense_kernels() {
       &our_dense_kernel(),
 #endif
 #ifdef SALEBENCH_HAS_CUDNN
-      &cudnn_dense_kernel(),
+      &cudnn_dense_kernel(),      &cudnn_fp8_dense_kernel(),
 #endif
 #ifdef SALEBENCH_HAS_FLASHINFER
       &flashinfer_dense_kernel(),
@@ -37,10 +37,12 @@ const std::vector<const DenseKernel*>& dense_kernels() {
 std::vector<MissingDenseKernel> missing_dense_kernels() {
   std::vector<MissingDenseKernel> missing;
 #ifndef SALEBENCH_HAS_CUDA
-  for (const char* name : {"ours", "cudnn", "flashinfer", "fa3"}) missing.push_back({name, "build with CUDA"});
+  for (const char* name : {"ours", "cudnn", kCudnnFp8, "flashinfer", "fa3"})
+    missing.push_back({name, "build with CUDA"});
 #else
 #ifndef SALEBENCH_HAS_CUDNN
-  missing.push_back({"cudnn", "install cuDNN 9's headers, run scripts/get_cudnn_frontend and configure again"});
+  for (const char* name : {"cudnn", kCudnnFp8})
+    missing.push_back({name, "install cuDNN 9's headers, run scripts/get_cudnn_frontend and configure again"});
 #endif
 #ifndef SALEBENCH_HAS_FLASHINFER
   missing.push_back({"flashinfer", "run scripts/get_flashinfer and configure again for architecture 90a"});

@@ -25,15 +25,24 @@ class DensePlan {
 
   /// Only launches: no allocation, no copy, no host synchronisation. Throws std::runtime_error if a launch fails.
   virtual void run(void* workspace, Stream stream) = 0;
+
+  /// Whether run() starts with rounding the operands to 8 bits and ends with widening the output.
+  virtual bool rounds() const { return false; }
+
+  /// run() without those two, on what its last call rounded.
+  virtual void run_rounded(void* workspace, Stream stream) { run(workspace, stream); }
 };
 
-/// A dense kernel. All write exact softmax attention with causality aligned to the last token (query row i sits at
-/// position kv_len - q_len + i), and the natural log-sum-exp.
+/// The one dense kernel that is not exact: it attends from e4m3 with one scale a tensor.
+inline constexpr const char* kCudnnFp8 = "cudnn_fp8";
+
+/// A dense kernel. All but kCudnnFp8 write exact softmax attention with causality aligned to the last token (query row
+/// i sits at position kv_len - q_len + i), and the natural log-sum-exp.
 class DenseKernel {
  public:
   virtual ~DenseKernel() = default;
 
-  /// What configs and results call it: "ours", "cudnn", "flashinfer" or "fa3".
+  /// What configs and results call it: "ours", "cudnn", "cudnn_fp8", "flashinfer" or "fa3".
   virtual std::string name() const = 0;
 
   /// Version of the code that runs, such as "9.19.0 (frontend 1.32.0)"; empty for ours.
@@ -56,7 +65,8 @@ std::string why_not(const DenseKernel& kernel, const DeviceProblem& problem);
 /// Name and version, as results name it: "cudnn 9.19.0 (frontend 1.32.0)".
 std::string full_name(const DenseKernel& kernel);
 
-/// The kernels that are built in, fixed in order: ours, cudnn, flashinfer, fa3. Empty in a build without CUDA.
+/// The kernels that are built in, fixed in order: ours, cudnn, cudnn_fp8, flashinfer, fa3. Empty in a build without
+/// CUDA.
 const std::vector<const DenseKernel*>& dense_kernels();
 
 /// A known kernel that this build lacks, and what to do about it.
