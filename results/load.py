@@ -167,8 +167,7 @@ def measured(cells: pd.DataFrame) -> pd.DataFrame:
 
 def failures(cells: pd.DataFrame) -> pd.DataFrame:
     """Number of cells that are not ok, by method, status and reason."""
-    failed = cells[cells.status != "ok"]
-    return failed.groupby(["method", "status", "reason"]).size().rename("cells").reset_index()
+    return cells[cells.status != "ok"].groupby(["method", "status", "reason"]).size().rename("cells").reset_index()
 
 
 def params(cells: pd.DataFrame) -> pd.DataFrame:
@@ -271,10 +270,12 @@ def untimed_selection(cells: pd.DataFrame) -> pd.Series:
 
 def at_recall(cells: pd.DataFrame, recall: float) -> pd.DataFrame:
     """The fastest setting of each method at each place with at least this mean recall, as `salebench report` says it:
-    oracles take no part, nor do settings without usable times or with an untimed selection."""
-    rows = timed(cells).dropna(subset=["total_s"])
-    rows = rows[(rows.recall_mean >= recall) & (rows.role != "oracle") & ~untimed_selection(rows)]
-    rows = rows.loc[rows.groupby([*place_keys(rows), rows.method], dropna=False).total_s.idxmin()]
+    oracles, settings without usable times and those with an untimed selection take no part. Of those that don't attend
+    exactly it is one apart: recall is of the mask."""
+    rows = timed(cells).dropna(subset=["total_s"]).query("recall_mean >= @recall and role != 'oracle'")
+    rows = rows[~untimed_selection(rows)]
+    exactly = rows.get("attend_rel_l2", pd.Series(np.nan, rows.index)).isna()
+    rows = rows.loc[rows.groupby([*place_keys(rows), rows.method, exactly], dropna=False).total_s.idxmin()]
     order = pd.DataFrame({"label": place_label(cells)[rows.index], "kv_len": rows.kv_len, "total_s": rows.total_s})
     return rows.loc[order.sort_values(list(order), kind="stable").index]
 
@@ -288,8 +289,7 @@ def busy_remark(cells: pd.DataFrame) -> str:
 
 def notes(run: Run) -> str:
     """The notes that the cells of a run were made with, else that of the run."""
-    given = sorted(set(run.cells.note) - {""}) if "note" in run.cells else []
-    return "; ".join(given) or run.note
+    return "; ".join(sorted(set(run.cells.note) - {""}) if "note" in run.cells else []) or run.note
 
 
 def environment_line(run: Run) -> str:

@@ -223,12 +223,16 @@ std::vector<TimedSetting> timed_settings(const std::vector<CellRecord>& records)
   return settings;
 }
 
+bool attends_exactly(const CellRecord& record) {
+  return std::isnan(record.attend_rel_l2);
+}
+
 std::vector<TimedSetting> fastest_at_recall(const std::vector<CellRecord>& records, double recall) {
-  std::map<std::pair<PlaceKey, std::string>, TimedSetting> best;
+  std::map<std::tuple<PlaceKey, std::string, bool>, TimedSetting> best;
   for (const TimedSetting& setting : timed_settings(records)) {
     const CellRecord& r = setting.record;
     if (!(r.recall_mean >= recall) || r.role == "oracle" || has_untimed_selection(r) || std::isnan(r.total_s)) continue;
-    const auto [place, fresh] = best.try_emplace({place_of(r), r.method}, setting);
+    const auto [place, fresh] = best.try_emplace({place_of(r), r.method, attends_exactly(r)}, setting);
     if (!fresh && r.total_s < place->second.record.total_s) place->second = setting;
   }
   std::vector<TimedSetting> picked;

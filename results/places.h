@@ -36,11 +36,15 @@ bool has_usable_times(const CellRecord& record);
 /// Whether a method's times leave out its selection, as a mask was made on another backend than the cell's.
 bool has_untimed_selection(const CellRecord& record);
 
+/// Whether attention over the mask is exact: recall, which is of the mask, says nothing of quantisation.
+bool attends_exactly(const CellRecord& record);
+
 /// The settings with usable times, in order. Rounds of the same cell become one.
 std::vector<TimedSetting> timed_settings(const std::vector<CellRecord>& records);
 
-/// The fastest setting of each method at each place with at least this mean recall, by label, length and time. Oracles
-/// and settings whose selection was not timed take no part: their times mean nothing.
+/// The fastest setting of each method at each place with at least this mean recall, by label, length and time; of those
+/// that don't attend exactly, one apart. Oracles and settings whose selection was not timed take no part: their times
+/// mean nothing.
 std::vector<TimedSetting> fastest_at_recall(const std::vector<CellRecord>& records, double recall);
 
 }  // namespace salebench

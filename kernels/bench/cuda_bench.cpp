@@ -190,7 +190,7 @@ int main(int argc, char** argv) {
   app.add_option("--head-dim", o.head_dims, "Of attention, sale and pooled")->check(CLI::IsMember({64, 128}));
   app.add_option("--pause", o.pauses, "Idle milliseconds before each run of attention");
   app.add_option("--dense", o.attention.dense,
-                 "Dense kernels to run: ours, cudnn, flashinfer, fa3 (default: all there are)");
+                 "Dense kernels to run: ours, cudnn, cudnn_fp8, flashinfer, fa3 (default: all there are)");
   app.add_option("--tile", tiles, "Tiles of the random masks, as 128x32; \"\" for none");
   app.add_option("--density", o.attention.densities, "Densities of the random masks");
   app.add_option("--operands", operands, "Also attend from 8 bits, with and without their rounding")

@@ -40,7 +40,7 @@ class DenseEntrant : public Entrant {
         workspace_(plan_->workspace_bytes()) {
     exact_dense = !plan_->rounds();
     plan_->prepare(workspace_.data(), nullptr);
-    plan_->run(workspace_.data(), nullptr);
+    plan_->run(workspace_.data(), nullptr);  // rounds what run_rounded() reads
   }
   void run() override {
     rounds_ ? plan_->run(workspace_.data(), nullptr) : plan_->run_rounded(workspace_.data(), nullptr);

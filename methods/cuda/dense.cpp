@@ -20,7 +20,7 @@ class DenseOnDevice : public cuda::DeviceMethod {
   }
   static std::string why_not(const cuda::DenseSide& side) {
     if (side.low_bit && side.kernel != "ours")
-      return "kernel " + side.kernel + " takes no 8-bit operands: attend: exact";
+      return "kernel " + side.kernel + " has its own arithmetic: attend: int8 and fp8 are of kernel ours";
     try {
       cuda::dense_kernel(side.kernel);
       return {};

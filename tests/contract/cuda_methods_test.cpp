@@ -48,6 +48,8 @@ TEST(DeviceSides, SayWhichArithmeticTheyTake) {  // needs no device
     EXPECT_NE(why_not(name, {{"attend", "sage"}}).find("int8 and fp8"), std::string::npos) << name;
   }
   EXPECT_NE(why_not("dense", {{"attend", "int8"}, {"kernel", "cudnn"}}).find("kernel cudnn"), std::string::npos);
+  EXPECT_FALSE(make_method("dense", {{"kernel", cuda::kCudnnFp8}})->exact_attend());
+  EXPECT_TRUE(make_method("dense", {{"kernel", "cudnn"}})->exact_attend());
 }
 
 /// What was found for a method's settings, over problems: sums of tiles, the worst of the rest.

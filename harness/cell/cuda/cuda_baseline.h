@@ -14,8 +14,8 @@ namespace salebench {
 
 class CudaBaseline {
  public:
-  /// Writes to the output that `cell` writes to. For the method "dense" it times each dense kernel of this build that
-  /// takes the problem, and keeps the fastest.
+  /// Writes to the output that `cell` writes to. For the method "dense" it times each exact dense kernel of this
+  /// build that takes the problem, and keeps the fastest.
   CudaBaseline(const std::string& method, const cuda::DeviceInputs& cell, bool cold);
 
   /// The dense kernel with its version, such as "cudnn 9.19.0"; for another method its name.

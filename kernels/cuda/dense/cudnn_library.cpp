@@ -11,7 +11,8 @@ void* cudnn_dlhandle = nullptr;  // the frontend leaves its definition to the pr
 namespace salebench::cuda {
 namespace {
 
-constexpr std::size_t kOldest = 90600;  // the first whose bottom-right causality takes any length
+constexpr std::size_t kOldest = 90600;                   // the first whose bottom-right causality takes any length
+constexpr std::size_t kFaulty = 91000, kMended = 91002;  // the frontend refuses attention in between
 
 void check_status(cudnnStatus_t status, const char* what) {
   if (status != CUDNN_STATUS_SUCCESS)
@@ -42,6 +43,7 @@ const std::string& why_no_cudnn() {
     if (!fe::cudnn_dlhandle) return "libcudnn.so.9 not found; install cuDNN 9 or name its folder in LD_LIBRARY_PATH";
     const std::size_t version = fe::detail::get_backend_version();
     if (version < kOldest) return "cuDNN " + version_text(version) + " is older than 9.6";
+    if (version >= kFaulty && version < kMended) return "cuDNN " + version_text(version) + " has faults: take 9.10.2";
     return {};
   }();
   return why;
