@@ -39,6 +39,9 @@ struct CellOutcome {
   std::string attend_kernel;  ///< of backend cuda
   int signal = 0;             ///< that ended the worker; 0 for none
   std::string repro;          ///< command that runs the cell again
+  std::string target_metric;  ///< what its values were calibrated for: rel_l2, l1_per_token or recall; "" for nothing
+  std::string target_scope;   ///< head, layer or global
+  double target = kNoValue;
 };
 
 /// Times in seconds, with what they rest on. NaN where there are none.

@@ -52,6 +52,10 @@ std::vector<Column<R>> outcome_columns() {
        &R::attend_kernel},
       {"signal", "", "the signal that ended the worker; 0 for none", &R::signal},
       {"repro", "", "command that runs this cell again", &R::repro},
+      {"target_metric", "", "what its values were calibrated for: rel_l2, l1_per_token or recall; empty for none",
+       &R::target_metric},
+      {"target_scope", "", "head, layer or global: what has a value of its own", &R::target_scope},
+      {"target", "", "the limit that its values were calibrated for", &R::target},
   };
 }
 

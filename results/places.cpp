@@ -70,15 +70,6 @@ std::string values_of(const Record& r) {
   return r.fingerprint.empty() ? r.dataset : r.fingerprint;
 }
 
-/// What cells of one place agree in.
-using PlaceKey = std::vector<std::string>;
-PlaceKey place_of(const CellRecord& r) {
-  PlaceKey key = {values_of(r), r.problem.id, std::to_string(r.problem.shape.kv_len), std::to_string(r.repeat),
-                  r.backend};
-  for (const char* name : kSetup) key.push_back(text_of(r, name));
-  return key;
-}
-
 /// Adds what the records differ in of how they were measured.
 template <class Record>
 void add_setup(const std::vector<Record>& records, std::vector<std::string>& labels) {
@@ -119,7 +110,8 @@ constexpr double CellRecord::*kTimes[] = {&CellRecord::select_s,   &CellRecord::
                                           &CellRecord::speedup_hi, &CellRecord::noise};
 
 TimedSetting merged(const std::vector<CellRecord>& records, const std::vector<std::size_t>& rounds) {
-  TimedSetting setting{rounds.front(), int(rounds.size()), records[rounds.front()]};
+  TimedSetting setting{rounds.front(), int(rounds.size()), records[rounds.front()], {}};
+  for (const std::size_t i : rounds) setting.speedups.push_back(records[i].speedup);
   for (const auto time : kTimes) {
     std::vector<double> values;
     for (const std::size_t i : rounds) values.push_back(records[i].*time);
@@ -189,6 +181,32 @@ std::vector<std::string> place_labels(const std::vector<Record>& records) {
   add_setup(records, labels);
   add_fingerprints(records, labels);
   return labels;
+}
+
+std::vector<std::string> setup_labels(const std::vector<CellRecord>& records) {
+  const auto vary = [&](auto member) {
+    return std::ranges::any_of(records, [&](const CellRecord& r) { return r.*member != records.front().*member; });
+  };
+  const bool backends = vary(&CellRecord::backend), repeats = vary(&CellRecord::repeat);
+  std::vector<std::string> labels;
+  for (const CellRecord& r : records)
+    labels.push_back((backends ? " " + r.backend : "") + (repeats ? fmt::format(" x{}", r.repeat) : ""));
+  add_setup(records, labels);
+  for (std::string& label : labels) label.erase(0, label.starts_with(' '));
+  return labels;
+}
+
+std::map<std::string, std::string> dataset_labels(const std::vector<CellRecord>& records) {
+  std::set<std::string> paths;
+  for (const CellRecord& r : records) paths.insert(r.dataset);
+  return short_paths(paths);
+}
+
+PlaceKey place_of(const CellRecord& r) {
+  PlaceKey key = {{values_of(r), r.problem.id, std::to_string(r.problem.shape.kv_len)},
+                  {std::to_string(r.repeat), r.backend}};
+  for (const char* name : kSetup) key.setup.push_back(text_of(r, name));
+  return key;
 }
 
 template std::vector<std::string> settings_labels(const std::vector<CellRecord>&);

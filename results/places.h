@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "results/schema.h"
@@ -23,11 +24,28 @@ std::vector<std::string> settings_labels(const std::vector<Record>& records);
 template <class Record>
 std::vector<std::string> place_labels(const std::vector<Record>& records);
 
+/// How each record was measured, where the records differ in it; empty where they don't.
+std::vector<std::string> setup_labels(const std::vector<CellRecord>& records);
+
+/// The captures of the records by path, for people.
+std::map<std::string, std::string> dataset_labels(const std::vector<CellRecord>& records);
+
+/// What cells of one place agree in: their problem, and how they were measured.
+struct PlaceKey {
+  std::vector<std::string> problem;  ///< values, id and length
+  std::vector<std::string> setup;    ///< copies, backend, and the rest; "" for what a cell that failed doesn't know
+  bool operator<(const PlaceKey& other) const {
+    return std::tie(problem, setup) < std::tie(other.problem, other.setup);
+  }
+};
+PlaceKey place_of(const CellRecord& record);
+
 /// A setting at a place.
 struct TimedSetting {
-  std::size_t first = 0;  ///< of the records that it comes from, the place in their list
-  int rounds = 0;         ///< how many they are
-  CellRecord record;      ///< the first, with the medians of the times; converged if all are
+  std::size_t first = 0;         ///< of the records that it comes from, the place in their list
+  int rounds = 0;                ///< how many they are
+  CellRecord record;             ///< the first, with the medians of the times; converged if all are
+  std::vector<double> speedups;  ///< of the rounds
 };
 
 /// Whether a record's times mean something.

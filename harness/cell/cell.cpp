@@ -61,7 +61,7 @@ CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache&
   try {
     if (!cell.unsupported.empty()) throw Unsupported(cell.unsupported);
     measure_cell(plan, cell, cache, result);
-    result.cell.reason = joined(result.cell.reason, reached_text(*cell.make(), result));
+    result.cell.reason = joined(result.cell.reason, note_target(*cell.make(), result));
   } catch (const Unsupported& error) {
     fail(result, Status::unsupported, error.what());
   } catch (const Incorrect& error) {

@@ -113,19 +113,21 @@ std::string read_calibrated_knob(Method& method, const std::string& name, const 
   return remark;
 }
 
-std::string reached_text(Method& method, const CellResult& result) {
+std::string note_target(Method& method, CellResult& result) {
   const Params params = method.all_params();
   const Param* knob = knob_param(params);
   if (!knob || knob->knob()->file.empty()) return {};
   const CalibrationFile file = read_calibration(knob->knob()->file);
   const Figure& figure = calibrated_figure(file.metric);
+  CellRecord& cell = result.cell;
+  cell.target_metric = file.metric, cell.target_scope = file.scope, cell.target = file.target;
   double worst = kNoValue;
   for (const HeadRecord& head : result.heads) worst = worse(figure, worst, head.*figure.member);
   return fmt::format("calibrated for {} {:g}{}; over all rows {:.3g}, worst head {:.3g}", file.metric, file.target,
                      file.scope == "head"    ? " a head"
                      : file.scope == "layer" ? " a problem"
                                              : " of all problems",
-                     result.cell.*figure.member, worst);
+                     cell.*figure.member, worst);
 }
 
 }  // namespace salebench

@@ -21,8 +21,8 @@ std::string knob_file_param(const std::string& method, const ParamValues& values
 std::string read_calibrated_knob(Method& method, const std::string& name, const std::string& problem_id,
                                  const std::string& fingerprint, const Shape& shape, int repeat);
 
-/// What target a cell's values were calibrated for, and what they reach over all rows: "calibrated for rel_l2 0.05 a
-/// head; over all rows 0.041, worst head 0.063". Empty for a cell without a calibration file.
-std::string reached_text(Method& method, const CellResult& result);
+/// Writes what target a cell's values were calibrated for. Returns that and what they reach over all rows: "calibrated
+/// for rel_l2 0.05 a head; over all rows 0.041, worst head 0.063". Nothing for a cell without a calibration file.
+std::string note_target(Method& method, CellResult& result);
 
 }  // namespace salebench

@@ -70,6 +70,15 @@ RunAttributes RunFolder::attributes() const {
   }
 }
 
+bool RunFolder::is_collected() const {
+  namespace fs = std::filesystem;
+  std::error_code none;
+  const auto collected = fs::last_write_time(run_path(), none);
+  if (none) return false;
+  const auto cells = fs::last_write_time(cells_folder(), none), plan = fs::last_write_time(path_ + "/plan.json", none);
+  return !none && cells < collected && plan < collected;
+}
+
 std::vector<std::string> RunFolder::finished_ids() const {
   std::vector<std::string> ids;
   std::error_code missing;

@@ -32,6 +32,8 @@ class RunFolder {
   std::string cell_path(const std::string& id) const { return path_ + "/cells/" + id + ".h5"; }
   std::string log_path(const std::string& id) const { return path_ + "/logs/" + id + ".log"; }
   std::string run_path() const { return path_ + "/run.h5"; }
+  /// Whether run.h5 was written after the plan and the last cell, and so says what they do.
+  bool is_collected() const;
 
   /// The ids of all cells that have a file, sorted, whatever the plan holds.
   std::vector<std::string> finished_ids() const;

@@ -110,7 +110,7 @@ std::string denominators(const std::vector<TimedSetting>& settings) {
 std::vector<TimedSetting> settings_and_failures(const std::vector<CellRecord>& records) {
   std::vector<TimedSetting> all = timed_settings(records);
   for (std::size_t i = 0; i < records.size(); ++i)
-    if (!has_usable_times(records[i])) all.push_back({i, 1, records[i]});
+    if (!has_usable_times(records[i])) all.push_back({i, 1, records[i], {}});
   std::ranges::sort(all, {}, &TimedSetting::first);
   return all;
 }
@@ -174,6 +174,7 @@ std::vector<CellRecord> load_records(const std::string& path) {
     throw UsageError(error.what());
   }
   const RunFolder folder(path);
+  if (folder.is_collected()) return read_run(folder.run_path());  // a hundred times as fast as the cells' own files
   const Plan plan = folder.plan();
   return RunState(folder, plan).records(plan);
 }

@@ -32,6 +32,7 @@ std::string aligned_table(const std::vector<TextRow>& rows, const std::set<std::
     if (n > 0) continue;
     std::string rule = markdown ? "|" : "";
     for (const std::size_t w : widths) rule += std::string(w + (markdown ? 2 : 0), '-') + (markdown ? "|" : "  ");
+    rule.erase(rule.find_last_not_of(' ') + 1);
     text += rule + "\n";
   }
   return text;

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "harness/show/rank_report.h"
 #include "harness/show/report.h"
 #include "results/places.h"
 
@@ -72,6 +73,29 @@ void check(const std::vector<TimedSetting>& settings, const json& expected, cons
   }
 }
 
+RankOptions options_of(const json& target) {
+  const bool recall = target.contains("at_recall");
+  RankOptions options;
+  options.target = {recall ? RankTarget::Metric::recall : RankTarget::Metric::error,
+                    target[recall ? "at_recall" : "at_error"], target.value("each_head", false),
+                    target.value("slack", 0.0)};
+  options.by = target.value("by", "") == "dataset" ? RankBy::dataset : RankBy::run;
+  options.interpolate = target.value("interpolate", false);
+  return options;
+}
+
+void check_rank(const std::vector<CellRecord>& cells, const json& test, const std::string& what) {
+  const json rows = json::parse(format_rank(cells, options_of(test["target"]), "json"));
+  ASSERT_EQ(rows.size(), test["rows"].size()) << what << "\n" << rows.dump(1);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    for (const auto& [name, value] : test["rows"][i].items()) {
+      if (value.is_number_float() && rows[i][name].is_number())
+        EXPECT_NEAR(rows[i][name].get<double>(), value.get<double>(), 1e-12) << what << ", row " << i << ": " << name;
+      else
+        EXPECT_EQ(rows[i][name], value) << what << ", row " << i << ": " << name;
+    }
+}
+
 TEST(SameFigures, AsInTheTableOfCases) {
   std::ifstream file(SALEBENCH_SOURCE_DIR "/tests/cases/same_figures.json");
   const json table = json::parse(file);
@@ -85,6 +109,7 @@ TEST(SameFigures, AsInTheTableOfCases) {
       EXPECT_EQ(json(settings_labels(cells)), test["short_settings"]) << name;
     }
     if (test.contains("timed")) check(timed_settings(cells), test["timed"], name);
+    for (const json& ranked : test.value("rank", json::array())) check_rank(cells, ranked, name);
     if (!test.contains("at_recall")) continue;
     for (const auto& [recall, picked] : test["at_recall"].items())
       check(fastest_at_recall(cells, std::stod(recall)), picked, fmt::format("{} at {}", name, recall));

@@ -7,12 +7,14 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "results"))
 import load as results  # noqa: E402
+import rank as ranking  # noqa: E402
 
 TABLE = json.loads((ROOT / "tests" / "cases" / "same_figures.json").read_text(encoding="utf-8"))
 
@@ -42,6 +44,13 @@ def test_as_in_the_table_of_cases(case):
         check(results.timed(cells), case["timed"])
     for recall, picked in case.get("at_recall", {}).items():
         check(results.at_recall(cells, float(recall)), picked)
+    for ranked in case.get("rank", []):
+        rows = ranking.rank(cells, **ranked["target"]).to_dict("records")
+        assert [row["method"] for row in rows] == [row["method"] for row in ranked["rows"]]
+        for got, row in zip(rows, ranked["rows"]):
+            for name, value in row.items():
+                wanted = np.nan if value is None else value
+                assert got[name] == (value if isinstance(value, str) else pytest.approx(wanted, rel=1e-12, nan_ok=True)), name
 
 
 def test_measured_has_each_setting_once_and_only_usable_times():
