@@ -15,7 +15,8 @@ namespace salebench {
 namespace {
 
 constexpr const char* kExitCodes =
-    "Exit codes: 0 all done; 1 some cells failed; 2 usage or config; 4 nothing measured; 5 no device or data; "
+    "Exit codes: 0 all done; 1 some cells failed; 2 usage or config; 3 slower than the base; 4 nothing measured; 5 no "
+    "device or data; "
     "6 results can't be written; 130 interrupted.";
 
 void require_verb(const std::string& word) {

@@ -10,7 +10,7 @@
 
 #include "results/interpolate.h"
 #include "results/places.h"
-#include "results/rank_interval.h"
+#include "results/statistics.h"
 
 namespace salebench {
 namespace {
@@ -66,6 +66,32 @@ class Ranking {
       for (auto& [name, row] : rows) sorted.push_back(std::move(row));
       std::ranges::stable_sort(sorted, [&](const RankRow& a, const RankRow& b) { return comes_before(a, b); });
       std::ranges::move(sorted, std::back_inserter(all));
+    }
+    return all;
+  }
+
+  std::vector<MethodRatio> ratios(const std::string& first, const std::string& second) {
+    find_fields();
+    std::vector<MethodRatio> all;
+    for (const auto& [key, field] : fields_) {
+      RankRow unused;
+      const auto a = fastest(field, Kind::rival, first, unused), b = fastest(field, Kind::rival, second, unused);
+      MethodRatio found;
+      found.setup = labels_[key.first], found.problems = int(field.problems.size());
+      std::vector<BeforeAndAfter> rounds;
+      std::vector<double> ratios;
+      for (std::size_t i = 0; i < a.size(); ++i) {
+        found.first_alone += a[i] && !b[i], found.second_alone += b[i] && !a[i];
+        if (!a[i] || !b[i]) continue;
+        rounds.push_back({b[i]->speedups, a[i]->speedups});
+        ratios.push_back(a[i]->record.speedup / b[i]->record.speedup);
+      }
+      found.both = int(ratios.size());
+      if (!ratios.empty()) {
+        const Interval interval = ratio_interval(rounds);
+        found.ratio = geometric_mean(ratios), found.lo = interval.lo, found.hi = interval.hi;
+      }
+      all.push_back(found);
     }
     return all;
   }
@@ -159,8 +185,8 @@ class Ranking {
     row.speedup = geometric_mean(all), row.speedup_reached = geometric_mean(reached);
     row.density = mean(densities), row.select_share = mean(shares);
     const bool one = best.size() == 1 && rounds[0].size() == 1;
-    const RankInterval interval =
-        one ? RankInterval{best[0]->record.speedup_lo, best[0]->record.speedup_hi} : rank_interval(rounds);
+    const Interval interval =
+        one ? Interval{best[0]->record.speedup_lo, best[0]->record.speedup_hi} : rank_interval(rounds);
     row.lo = interval.lo, row.hi = interval.hi;
     return row;
   }
@@ -225,6 +251,11 @@ std::vector<RankTarget> calibrated_targets(const std::vector<CellRecord>& record
     if (std::ranges::none_of(targets, same)) targets.push_back(target);
   }
   return targets;
+}
+
+std::vector<MethodRatio> method_ratios(const std::vector<CellRecord>& records, const RankOptions& options,
+                                       const std::string& first, const std::string& second) {
+  return records.empty() ? std::vector<MethodRatio>() : Ranking(records, options).ratios(first, second);
 }
 
 std::vector<RankRow> rank(const std::vector<CellRecord>& records, const RankOptions& options) {

@@ -62,4 +62,16 @@ struct RankRow {
 /// oracles; parts and setups one after the other. Cells that failed count as misses.
 std::vector<RankRow> rank(const std::vector<CellRecord>& records, const RankOptions& options);
 
+/// Two methods of a setup, each by the fastest of its settings that reach the target.
+struct MethodRatio {
+  std::string setup;
+  int problems = 0, both = 0, first_alone = 0, second_alone = 0;  ///< of the setup; where they reach the target
+  double ratio = kNoValue;              ///< speedup of the first over that of the second, geometric mean where both do
+  double lo = kNoValue, hi = kNoValue;  ///< 95 % bootstrap interval of it, over problems and rounds
+};
+
+/// One for each setup of the run.
+std::vector<MethodRatio> method_ratios(const std::vector<CellRecord>& records, const RankOptions& options,
+                                       const std::string& first, const std::string& second);
+
 }  // namespace salebench

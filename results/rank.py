@@ -165,7 +165,7 @@ def geometric_mean(values) -> float:
 
 def interval(speedups: list[list[float]]) -> tuple[float, float]:
     """95 % bootstrap interval of the geometric mean of medians over rounds, over problems and the rounds within each, by
-    the draws of results/rank_interval.cpp."""
+    the draws of results/statistics.cpp."""
     counts = np.array([len(rounds) for rounds in speedups])
     padded = np.full((len(speedups), counts.max()), np.nan)
     for i, rounds in enumerate(speedups):

@@ -24,13 +24,6 @@ const char* kind_text(RankRow::Kind kind) {
   return kind == RankRow::Kind::rival ? "rival" : kind == RankRow::Kind::attention_only ? "attention only" : "oracle";
 }
 
-std::string target_text(const RankTarget& target) {
-  const std::string slack = target.slack > 0 ? fmt::format(" (+{:g} %)", 100 * target.slack) : "";
-  if (target.metric == RankTarget::Metric::recall) return fmt::format("mean recall >= {:g}{}", target.value, slack);
-  return fmt::format("relative L2 error of {} <= {:g}{}", target.each_head ? "every head" : "the output", target.value,
-                     slack);
-}
-
 TextRow header(const RankTarget& target) {
   return {"#",       "method",   "met",
           "speedup", "95 %",     "if met",
@@ -160,6 +153,13 @@ std::string csv(const std::vector<RankRow>& rows) {
 }
 
 }  // namespace
+
+std::string target_text(const RankTarget& target) {
+  const std::string slack = target.slack > 0 ? fmt::format(" (+{:g} %)", 100 * target.slack) : "";
+  if (target.metric == RankTarget::Metric::recall) return fmt::format("mean recall >= {:g}{}", target.value, slack);
+  return fmt::format("relative L2 error of {} <= {:g}{}", target.each_head ? "every head" : "the output", target.value,
+                     slack);
+}
 
 std::string format_rank(const std::vector<CellRecord>& records, const RankOptions& options, const std::string& format) {
   const std::vector<RankRow> rows = rank(records, options);

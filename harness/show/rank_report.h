@@ -8,6 +8,9 @@
 
 namespace salebench {
 
+/// "relative L2 error of every head <= 0.05"
+std::string target_text(const RankTarget& target);
+
 /// Formats: table, md, csv, json.
 std::string format_rank(const std::vector<CellRecord>& records, const RankOptions& options, const std::string& format);
 

@@ -9,7 +9,8 @@ enum ExitCode : int {
   kAllDone = 0,
   kSomeCellsFailed = 1,
   kUsage = 2,            ///< command line or config
-  kNothingMeasured = 4,  ///< no cell left, or none that ran
+  kRegressed = 3,        ///< `compare --fail-on-regression` found one
+  kNothingMeasured = 4,  ///< no cell left, or none that ran; nothing to compare
   kNoDeviceOrData = 5,
   kCannotWrite = 6,  ///< output folder, full disk
   kInterrupted = 130,

@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "harness/show/rank_report.h"
-#include "harness/support/errors.h"
+#include "harness/verbs/target_options.h"
 #include "harness/verbs/verb.h"
 
 namespace salebench {
@@ -16,20 +16,13 @@ class Report : public Verb {
 
   void add(CLI::App& app) override {
     app.add_option("run", path_, "output folder of a run, or a run.h5")->required();
-    auto* const recall = app.add_option("--at-recall", at_recall_,
+    auto* const recall = app.add_option("--at-recall", target_.at_recall,
                                         "per method and problem, the fastest cell with at least this mean recall")
                              ->check(CLI::Range(0.0, 1.0));
     auto* const rank = app.add_flag("--rank", rank_,
-                                    "a row a method over all problems; by default at the target that "
-                                    "the run was calibrated for");
-    app.add_option("--at-error", at_error_, "with --rank: at most this relative L2 error of the output")
-        ->check(CLI::PositiveNumber)
-        ->needs(rank)
-        ->excludes(recall);
-    app.add_flag("--each-head", each_head_, "with --at-error: of every head")->needs(rank)->excludes(recall);
-    app.add_option("--slack", slack_, "with --rank: errors (or 1 - recall) may be larger by this share")
-        ->check(CLI::Range(0.0, 1.0))
-        ->needs(rank);
+                                    "a row a method over all problems; by default at the target that the run was "
+                                    "calibrated for");
+    add_target(app, target_, rank, recall);
     app.add_option("--by", by_, "with --rank: a table for each layer, length or dataset")
         ->check(CLI::IsMember({"layer", "length", "dataset"}))
         ->needs(rank);
@@ -39,8 +32,8 @@ class Report : public Verb {
   }
   ExitCode run(const std::string&) override {
     const std::vector<CellRecord> records = load_records(path_);
-    const std::string text =
-        rank_ ? format_rank(records, rank_options(records), format_) : format_report(records, format_, at_recall_);
+    const std::string text = rank_ ? format_rank(records, rank_options(records), format_)
+                                   : format_report(records, format_, target_.at_recall);
     std::fputs(text.c_str(), stdout);
     return kAllDone;
   }
@@ -48,13 +41,7 @@ class Report : public Verb {
  private:
   RankOptions rank_options(const std::vector<CellRecord>& records) const {
     RankOptions options;
-    if (at_recall_ > 0)
-      options.target = {RankTarget::Metric::recall, at_recall_};
-    else if (at_error_ > 0)
-      options.target = {RankTarget::Metric::error, at_error_, each_head_};
-    else
-      options.target = recalled_target(records);
-    options.target.slack = slack_;
+    options.target = target_.of(records);
     options.by = by_ == "layer"     ? RankBy::layer
                  : by_ == "length"  ? RankBy::length
                  : by_ == "dataset" ? RankBy::dataset
@@ -64,8 +51,8 @@ class Report : public Verb {
   }
 
   std::string path_, format_ = "table", by_;
-  double at_recall_ = 0, at_error_ = 0, slack_ = 0;
-  bool rank_ = false, each_head_ = false, interpolate_ = false;
+  TargetOptions target_;
+  bool rank_ = false, interpolate_ = false;
 };
 
 SALEBENCH_VERB(Report);

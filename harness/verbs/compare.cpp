@@ -1,0 +1,83 @@
+#include <algorithm>
+#include <cstdio>
+
+#include "harness/show/compare_report.h"
+#include "harness/show/report.h"
+#include "harness/support/errors.h"
+#include "harness/verbs/target_options.h"
+#include "harness/verbs/verb.h"
+#include "results/compare.h"
+
+namespace salebench {
+namespace {
+
+class Compare : public Verb {
+ public:
+  std::string name() const override { return "compare"; }
+  std::string help() const override {
+    return "what became faster or slower between two runs, or two methods of one: salebench compare runs/base runs/new";
+  }
+
+  void add(CLI::App& app) override {
+    app.add_option("base", base_, "output folder of a run, or a run.h5")->required();
+    auto* const fresh = app.add_option("new", fresh_, "another, of the same cells");
+    app.add_flag("--fail-on-regression", fail_, "exit code 3 if anything is slower, failed or has a worse result")
+        ->needs(fresh);
+    app.add_option("--floor", options_.floor, "changes of times up to this share are noise")
+        ->check(CLI::Range(0.0, 1.0))
+        ->capture_default_str();
+    app.add_flag("--lenient", lenient_, "compare although the hardware is another")->needs(fresh);
+    app.add_flag("--all", all_, "all cells, not just those that changed")->needs(fresh);
+    auto* const methods = app.add_option("--methods", methods_, "two methods of the first run, at a target")
+                              ->expected(2)
+                              ->excludes(fresh);
+    add_target(app, target_, methods);
+    app.add_option("--format", format_, "table, md or json")->check(CLI::IsMember({"table", "md", "json"}));
+  }
+
+  ExitCode run(const std::string&) override {
+    const std::vector<CellRecord> base = load_records(base_);
+    if (!methods_.empty()) return compare_methods(base);
+    if (fresh_.empty()) throw UsageError("compare needs a second run, or --methods A B of the first");
+    const std::vector<CellRecord> fresh = load_records(fresh_);
+    if (const std::string other = other_hardware(base, fresh); !other.empty() && !lenient_)
+      throw UsageError("the new run is of other hardware (" + other + "): --lenient compares all the same");
+    const Comparison comparison = compare(base, fresh, options_);
+    std::fputs(format_comparison(comparison, options_, format_, all_).c_str(), stdout);
+    if (comparison.cells.empty()) {
+      std::fputs("nothing to compare: no cell is of both runs\n", stderr);
+      return kNothingMeasured;
+    }
+    if (fail_ && has_regressed(comparison)) return kRegressed;
+    const auto has_verdict = [](const ComparedCell& c) { return c.verdict != Verdict::too_few; };
+    if (fail_ && std::ranges::none_of(comparison.cells, has_verdict)) {
+      std::fputs("no verdict: no cell has enough processes in both runs; set measure.rounds\n", stderr);
+      return kNothingMeasured;
+    }
+    return kAllDone;
+  }
+
+ private:
+  ExitCode compare_methods(const std::vector<CellRecord>& records) const {
+    for (const std::string& name : methods_)
+      if (std::ranges::none_of(records, [&](const CellRecord& r) { return r.method == name; }))
+        throw UsageError(base_ + " has no cells of method " + name);
+    RankOptions options;
+    options.target = target_.of(records);
+    const auto ratios = method_ratios(records, options, methods_[0], methods_[1]);
+    if (ratios.empty()) throw UsageError(base_ + ": no cell has usable times");
+    std::fputs(format_method_ratios(ratios, options.target, methods_[0], methods_[1], format_).c_str(), stdout);
+    return kAllDone;
+  }
+
+  std::string base_, fresh_, format_ = "table";
+  std::vector<std::string> methods_;
+  TargetOptions target_;
+  CompareOptions options_;
+  bool fail_ = false, lenient_ = false, all_ = false;
+};
+
+SALEBENCH_VERB(Compare);
+
+}  // namespace
+}  // namespace salebench

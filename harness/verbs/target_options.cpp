@@ -1,0 +1,30 @@
+#include "harness/verbs/target_options.h"
+
+#include "harness/show/rank_report.h"
+
+namespace salebench {
+
+RankTarget TargetOptions::of(const std::vector<CellRecord>& records) const {
+  RankTarget target = at_recall > 0  ? RankTarget{RankTarget::Metric::recall, at_recall}
+                      : at_error > 0 ? RankTarget{RankTarget::Metric::error, at_error, each_head}
+                                     : recalled_target(records);
+  target.slack = slack;
+  return target;
+}
+
+void add_target(CLI::App& app, TargetOptions& target, CLI::Option* needed, CLI::Option* recall) {
+  if (!recall)
+    recall = app.add_option("--at-recall", target.at_recall, "at least this mean recall")
+                 ->check(CLI::Range(0.0, 1.0))
+                 ->needs(needed);
+  app.add_option("--at-error", target.at_error, "at most this relative L2 error of the output")
+      ->check(CLI::PositiveNumber)
+      ->needs(needed)
+      ->excludes(recall);
+  app.add_flag("--each-head", target.each_head, "with --at-error: of every head")->needs(needed)->excludes(recall);
+  app.add_option("--slack", target.slack, "errors (or 1 - recall) may be larger by this share")
+      ->check(CLI::Range(0.0, 1.0))
+      ->needs(needed);
+}
+
+}  // namespace salebench

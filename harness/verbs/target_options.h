@@ -1,0 +1,22 @@
+// The options by which a verb is told at what quality it compares.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <vector>
+
+#include "results/rank.h"
+
+namespace salebench {
+
+struct TargetOptions {
+  double at_recall = 0, at_error = 0, slack = 0;
+  bool each_head = false;
+
+  /// As told, else what the cells were calibrated for. Throws UsageError if that is nothing, or several.
+  RankTarget of(const std::vector<CellRecord>& records) const;
+};
+
+/// Adds them, all but --at-recall where the verb has its own; they need `needed`.
+void add_target(CLI::App& app, TargetOptions& target, CLI::Option* needed, CLI::Option* recall = nullptr);
+
+}  // namespace salebench
