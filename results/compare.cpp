@@ -26,6 +26,7 @@ std::string key_of(const CellRecord& r) {
 struct Rounds {
   CellRecord record;
   std::vector<double> seconds, relative, baseline;
+  int busy = 0;
 };
 
 std::vector<std::pair<std::string, Rounds>> rounds_of(const std::vector<CellRecord>& records) {
@@ -34,10 +35,14 @@ std::vector<std::pair<std::string, Rounds>> rounds_of(const std::vector<CellReco
   for (const CellRecord& r : records) {
     const std::string key = key_of(r);
     const auto [at, fresh] = numbers.try_emplace(key, all.size());
-    if (fresh) all.push_back({key, {r, {}, {}, {}}});
+    if (fresh) all.push_back({key, {r, {}, {}, {}, 0}});
     Rounds& rounds = all[at->second].second;
     if (rounds.record.status != "ok" && r.status == "ok") rounds.record = r;
     if (!has_usable_times(r) || std::isnan(r.total_s)) continue;
+    if (r.busy != 0) {
+      ++rounds.busy;
+      continue;
+    }
     rounds.seconds.push_back(r.total_s);
     if (std::isnan(r.dense_s)) continue;
     rounds.relative.push_back(r.total_s / r.dense_s), rounds.baseline.push_back(r.dense_s);
@@ -86,6 +91,7 @@ class Comparer {
     ComparedCell cell;
     cell.base = before.record, cell.fresh = after.record;
     cell.base_rounds = int(before.seconds.size()), cell.fresh_rounds = int(after.seconds.size());
+    result_.busy += before.busy + after.busy;
     cell.failed = cell.base.status == "ok" && cell.fresh.status != "ok";
     cell.worse = cell.base.status == "ok" && cell.fresh.status == "ok" && is_worse(cell.base, cell.fresh);
     if (!before.seconds.empty() && !after.seconds.empty())

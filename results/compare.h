@@ -30,7 +30,7 @@ struct TimeChange {
 /// A cell of both runs, with its rounds.
 struct ComparedCell : TimeChange {
   CellRecord base, fresh;                 ///< medians of times where there are usable ones
-  int base_rounds = 0, fresh_rounds = 0;  ///< with usable times
+  int base_rounds = 0, fresh_rounds = 0;  ///< with usable times, of a machine that did nothing else
   bool failed = false;                    ///< was ok and is not
   bool worse = false;                     ///< less recall by 0.001, or an error larger by 1 %
 };
@@ -45,6 +45,7 @@ struct Comparison {
   std::vector<ComparedCell> cells;      ///< in the order of the base
   std::vector<ComparedMethod> methods;  ///< baselines left out, as they are what others are timed against
   int only_base = 0, only_fresh = 0;    ///< settings without a partner
+  int busy = 0;                         ///< rounds left out, as other processes took the cores
   double baseline = kNoValue;           ///< how times of the baseline changed, geometric mean over cells
 };
 

@@ -85,6 +85,8 @@ std::string summary(const Comparison& comparison, const CompareOptions& options)
   if (const auto few = judged(Verdict::too_few); few > 0)
     text += fmt::format("{} had fewer than {} processes with usable times on a side: no verdict (measure.rounds)\n",
                         few, options.processes);
+  if (comparison.busy > 0)
+    text += fmt::format("{} rounds are left out: other processes took the cores\n", comparison.busy);
   if (comparison.only_base + comparison.only_fresh > 0)
     text +=
         fmt::format("{} cells are of the base alone, {} of the new run\n", comparison.only_base, comparison.only_fresh);
@@ -137,6 +139,7 @@ std::string comparison_json(const Comparison& comparison) {
                     {"methods", methods},
                     {"only_base", comparison.only_base},
                     {"only_new", comparison.only_fresh},
+                    {"busy", comparison.busy},
                     {"baseline", comparison.baseline},
                     {"regressed", has_regressed(comparison)}},
                    1) +

@@ -129,6 +129,18 @@ TEST(Compare, AnotherBaselineIsNoChangeOfTheMethod) {
   EXPECT_EQ(verdicts(compare(base, fresh, {}), Verdict::slower), 0);
 }
 
+TEST(Compare, BusyRoundsAreLeftOut) {
+  Machine machine(7);
+  const std::vector<CellRecord> base = machine.run(8, 5);
+  std::vector<CellRecord> fresh = machine.run(8, 5);
+  for (CellRecord& r : fresh)
+    if (r.round == 2) r.busy = true, r.total_s *= 5;
+  const Comparison got = compare(base, fresh, {});
+  EXPECT_EQ(got.busy, 8);
+  EXPECT_EQ(got.cells[0].fresh_rounds, 4);
+  EXPECT_EQ(verdicts(got, Verdict::slower) + verdicts(got, Verdict::faster), 0);
+}
+
 TEST(Compare, ResultsAndFailuresCount) {
   Machine machine(5);
   const std::vector<CellRecord> base = machine.run(4, 1);
