@@ -8,6 +8,7 @@
 
 #include "core/nearest.h"
 #include "harness/support/machine_load.h"
+#include "harness/support/provenance.h"
 #include "harness/verbs/verb.h"
 #include "kernels/cpu/simd.h"
 
@@ -29,9 +30,14 @@ void require_verb(const std::string& word) {
 }
 
 ExitCode parse_and_run(int argc, char** argv) {
-  if (const std::string word = argc > 1 ? argv[1] : "--help"; !word.starts_with('-')) require_verb(word);
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.empty()) words = {"--help"};
+  if (words.front() == "help")
+    words = words.size() > 1 ? std::vector{words[1], std::string("--help")} : std::vector{std::string("--help")};
+  if (!words.front().starts_with('-')) require_verb(words.front());
   CLI::App app("Benchmarks of sparse attention on captured Q, K and V tensors.", "salebench");
   app.footer(kExitCodes);
+  app.set_version_flag("--version", version_text());
   app.require_subcommand(1);
   for (Verb* verb : verbs()) {
     CLI::App* sub = app.add_subcommand(verb->name(), verb->help());
@@ -39,7 +45,8 @@ ExitCode parse_and_run(int argc, char** argv) {
     verb->add(*sub);
   }
   try {
-    app.parse(argc, argv);
+    std::ranges::reverse(words);  // as CLI11 wants them
+    app.parse(words);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kAllDone : kUsage;
   }

@@ -202,7 +202,8 @@ class Ranking {
     }
     double furthest = kNoValue;
     for (std::size_t i = 0; i < best.size(); ++i)
-      if (!best[i] && !std::isnan(closest[i]) && (std::isnan(furthest) || target.is_better(furthest, closest[i])))
+      if (!best[i] && !std::isnan(closest[i]) && !target.reached(closest[i]) &&
+          (std::isnan(furthest) || target.is_better(furthest, closest[i])))
         furthest = closest[i];
     return furthest;
   }

@@ -55,7 +55,7 @@ struct RankRow {
   double error = kNoValue,
          recall = kNoValue;        ///< the worst of those: rel_l2 (of a head where the target is), recall_mean
   double select_share = kNoValue;  ///< mean share of the selection in the time of those that select
-  double missed_by = kNoValue;     ///< the best figure at the problem where that is worst; NaN without a miss
+  double missed_by = kNoValue;     ///< the best figure at the problem where that is worst; NaN if none falls short
 };
 
 /// Rivals by speedup, those that reach the target nowhere last by how far they came; then masks made elsewhere, then

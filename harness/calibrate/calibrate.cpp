@@ -30,18 +30,18 @@ std::string label(const MethodSetting& setting, const GroupPlan& group) {
                      group.config->search.kind == "paper" ? ", paper's search" : "");
 }
 
-NameFilter setting_filter(const std::vector<MethodSetting>& settings, const std::vector<GroupPlan>& groups,
-                          const std::string& only) {
+ChoiceFilter setting_filter(const std::vector<MethodSetting>& settings, const std::vector<GroupPlan>& groups,
+                            const Choice& choice) {
   std::vector<std::string> names;
   for (const MethodSetting& setting : settings) {
     names.push_back(setting.text());
     for (const GroupPlan& group : groups) names.push_back(label(setting, group));
   }
-  return {only, names};
+  return {choice, names};
 }
 
-bool wanted(const MethodSetting& setting, const GroupPlan& group, const NameFilter& only) {
-  return only(setting.text()) || only(label(setting, group));
+bool wanted(const MethodSetting& setting, const GroupPlan& group, const ChoiceFilter& choice) {
+  return choice(setting.text(), label(setting, group));
 }
 
 std::vector<MethodSetting> expand_settings(const SweepConfig& sweep) {
@@ -182,12 +182,12 @@ class Calibration {
 
   void run(const std::vector<GroupPlan>& groups) {
     const TruthCache cache(TruthCache::default_folder());
-    const NameFilter only = setting_filter(settings_, groups, options_.only);
+    const ChoiceFilter choice = setting_filter(settings_, groups, options_.choice);
     for (const GroupPlan& plan : groups) {
-      if (std::ranges::none_of(settings_, [&](const auto& s) { return wanted(s, plan, only); })) continue;
+      if (std::ranges::none_of(settings_, [&](const auto& s) { return wanted(s, plan, choice); })) continue;
       const CalibrationGroup group = load_group(plan, cache, progress_);
       for (const MethodSetting& setting : settings_)
-        if (wanted(setting, plan, only)) calibrate(setting, plan, group);
+        if (wanted(setting, plan, choice)) calibrate(setting, plan, group);
     }
   }
 
@@ -257,16 +257,17 @@ ExitCode run_calibration(const CalibrateOptions& options) {
   std::vector<GroupPlan> groups;
   for (const CalibrateConfig& each : configs)
     std::ranges::copy(plan_groups(each, fitted, held_out), std::back_inserter(groups));
-  const NameFilter only = setting_filter(settings, groups, options.only);
+  const ChoiceFilter choice = setting_filter(settings, groups, options.choice);
+  for (const std::string& complaint : choice.complaints()) spdlog::warn("{}", complaint);
   int total = 0;
   for (const GroupPlan& group : groups)
     for (const MethodSetting& setting : settings) {
-      if (!wanted(setting, group, only)) continue;
+      if (!wanted(setting, group, choice)) continue;
       ++total;
       if (options.dry_run) fmt::print("{}\n", label(setting, group));
     }
   if (total == 0) {
-    fmt::print(stderr, "nothing matches --only '{}'; --dry-run lists what there is\n", options.only);
+    fmt::print(stderr, "nothing is left to calibrate\n");
     return kNothingMeasured;
   }
   if (options.dry_run) return kAllDone;

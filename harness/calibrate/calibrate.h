@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/plan/name_filter.h"
 #include "harness/support/errors.h"
 
 namespace salebench {
@@ -12,7 +13,7 @@ struct CalibrateOptions {
   std::string config;
   std::string out;  ///< folder; empty: runs/<run name>-calibration
   std::vector<std::string> overrides;
-  std::string only;  ///< glob on "method settings | problem", or on the part before the bar
+  Choice choice;  ///< globs on "method settings | problem", or on the part before the bar
   std::string command_line;
   bool dry_run = false, quiet = false, force = false;
 };

@@ -18,4 +18,26 @@ class NameFilter {
   bool exact_;
 };
 
+/// What --only and --skip name.
+struct Choice {
+  std::vector<std::string> only;  ///< all if empty
+  std::vector<std::string> skip;
+};
+
+/// Selects things that go by an id and a label: those that some `only` names, without those that some `skip` names.
+class ChoiceFilter {
+ public:
+  /// names: all ids and labels.
+  ChoiceFilter(Choice choice, std::vector<std::string> names);
+  bool operator()(const std::string& id, const std::string& label) const;
+
+  /// For each text that names nothing, why: "nothing matches --only 'sael' (did you mean 'sale'?)".
+  std::vector<std::string> complaints() const;
+
+ private:
+  const Choice choice_;
+  const std::vector<std::string> names_;
+  std::vector<NameFilter> only_, skip_;
+};
+
 }  // namespace salebench

@@ -196,14 +196,14 @@ std::vector<ProblemRecord> Plan::problems() const {
   return records;
 }
 
-NameFilter cell_filter(const Plan& plan, const std::string& only) {
+ChoiceFilter cell_filter(const Plan& plan, const Choice& choice) {
   std::vector<std::string> names;
   for (const PlannedCell& cell : plan.cells) names.push_back(cell.id), names.push_back(cell.label());
-  return {only, names};
+  return {choice, names};
 }
 
-bool matches(const PlannedCell& cell, const NameFilter& filter) {
-  return filter(cell.id) || filter(cell.label());
+bool matches(const PlannedCell& cell, const ChoiceFilter& filter) {
+  return filter(cell.id, cell.label());
 }
 
 }  // namespace salebench

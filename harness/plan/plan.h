@@ -70,11 +70,11 @@ MethodOnData method_on_data(const std::string& name, Method& method, const Param
 /// once. Throws UsageError or DataError before anything is measured.
 Plan make_plan(SweepConfig sweep, bool quick);
 
-/// What `--only` names among the ids and labels of a plan's cells.
-NameFilter cell_filter(const Plan& plan, const std::string& only);
+/// What `--only` and `--skip` name among the ids and labels of a plan's cells.
+ChoiceFilter cell_filter(const Plan& plan, const Choice& choice);
 
 /// Whether a filter takes the id or the label of a cell.
-bool matches(const PlannedCell& cell, const NameFilter& filter);
+bool matches(const PlannedCell& cell, const ChoiceFilter& filter);
 
 std::string plan_to_json(const Plan& plan);
 Plan plan_from_json(const std::string& text);

@@ -36,7 +36,7 @@ constexpr int kCellNotWritten = kCannotWrite;
 std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunState& state, const RunOptions& options) {
   std::vector<const PlannedCell*> todo;
   std::set<std::string> stale, elsewhere;
-  const NameFilter only = cell_filter(plan, options.only);
+  const ChoiceFilter only = cell_filter(plan, options.choice);
   for (const PlannedCell& cell : plan.cells) {
     if (!matches(cell, only)) continue;
     const CellRecord* const found = options.force ? nullptr : state.find(cell.id);
@@ -94,9 +94,10 @@ RunAttributes attributes_of(const RunFolder& folder, const RunOptions& options) 
   return now;
 }
 
-/// Leaves the cells that --only names, and those that have results already. False if it names none.
-bool keep_only(Plan& plan, const RunState& state, const std::string& name) {
-  const NameFilter only = cell_filter(plan, name);
+/// Leaves the cells that --only and --skip leave, and those that have results already. False if they leave none.
+bool keep_chosen(Plan& plan, const RunState& state, const Choice& choice) {
+  const ChoiceFilter only = cell_filter(plan, choice);
+  for (const std::string& complaint : only.complaints()) spdlog::warn("{}", complaint);
   if (std::ranges::none_of(plan.cells, [&](const PlannedCell& cell) { return matches(cell, only); })) return false;
   std::erase_if(plan.cells, [&](const PlannedCell& cell) { return !matches(cell, only) && !state.has(cell.id); });
   return true;
@@ -204,6 +205,18 @@ void print_failures(const std::vector<CellRecord>& records, const RunFolder& fol
   }
 }
 
+/// Of how many cells the times are in doubt, and why.
+void print_doubts(const std::vector<CellRecord>& records) {
+  const auto timed = std::ranges::count_if(records, has_usable_times);
+  const auto doubt = [&](const auto& is, const char* what) {
+    const auto count =
+        std::ranges::count_if(records, [&](const CellRecord& r) { return has_usable_times(r) && is(r); });
+    if (count > 0) fmt::print(stderr, "{} of {} timed cells {}; report --strict leaves them out\n", count, timed, what);
+  };
+  doubt([](const CellRecord& r) { return r.converged == 0; }, "did not converge to measure.max_noise");
+  doubt([](const CellRecord& r) { return r.busy != 0; }, "were measured while other processes took the cores");
+}
+
 ExitCode exit_code_of(const std::vector<CellRecord>& records) {
   const auto count = [&](const char* status) { return std::ranges::count(records, status, &CellRecord::status); };
   const auto ok = count("ok");
@@ -248,6 +261,7 @@ ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunAttribute
     fmt::print(stderr, "interrupted; what is finished is kept, --resume goes on\n");
     return kInterrupted;
   }
+  print_doubts(records);
   fmt::print(stderr, "{}: {} cells, see `salebench report {}`\n", folder.run_path(), records.size(), folder.path());
   return exit_code_of(records);
 }
@@ -273,8 +287,8 @@ ExitCode run_sweep(const RunOptions& options) {
   if (!options.dry_run) require_devices(sweep);
   Plan plan = make_plan(std::move(sweep), options.quick);
   RunState state = options.dry_run ? RunState() : RunState(folder, plan);
-  if (!keep_only(plan, state, options.only)) {
-    fmt::print(stderr, "no cell matches --only '{}'; --dry-run lists them\n", options.only);
+  if (!keep_chosen(plan, state, options.choice)) {
+    fmt::print(stderr, "no cell is left to run\n");
     return kNothingMeasured;
   }
   if (options.dry_run) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/plan/name_filter.h"
 #include "harness/support/errors.h"
 
 namespace salebench {
@@ -12,7 +13,7 @@ struct RunOptions {
   std::string config;
   std::string out;  ///< folder; empty: runs/<run name>
   std::vector<std::string> overrides;
-  std::string only;
+  Choice choice;
   std::string note;
   std::string command_line;  ///< for provenance
   bool dry_run = false, quick = false, in_process = false, quiet = false;

@@ -75,8 +75,11 @@ bool RunFolder::is_collected() const {
   std::error_code none;
   const auto collected = fs::last_write_time(run_path(), none);
   if (none) return false;
-  const auto cells = fs::last_write_time(cells_folder(), none), plan = fs::last_write_time(path_ + "/plan.json", none);
-  return !none && cells < collected && plan < collected;
+  const auto is_older = [&](const fs::path& path) { return fs::last_write_time(path, none) < collected && !none; };
+  if (!is_older(cells_folder()) || !is_older(path_ + "/plan.json")) return false;
+  for (const fs::directory_entry& cell : fs::directory_iterator(cells_folder(), none))
+    if (!is_older(cell.path())) return false;
+  return !none;
 }
 
 std::vector<std::string> RunFolder::finished_ids() const {

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "core/json_text.h"
 #include "core/registry.h"
 #include "harness/plan/backends.h"
@@ -127,6 +129,22 @@ std::string yaml() {
 }
 
 }  // namespace
+
+std::optional<std::string> describe_method(const std::string& name) {
+  const auto& all = methods();
+  const auto found = std::ranges::find(all, name, &MethodInfo::name);
+  if (found == all.end()) return std::nullopt;
+  const json method = method_json(*found);
+  std::string text = plain_text(json::array({method}));
+  for (const char* const fact : {"source", "statistic", "rule", "deviations"})
+    if (const std::string value = text_of(method["about"][fact]); !value.empty())
+      text += fmt::format("{}: {}\n",
+                          std::string_view(fact) == "statistic" ? "looks at"
+                          : std::string_view(fact) == "rule"    ? "keeps"
+                                                                : fact,
+                          value);
+  return text;
+}
 
 std::string list_methods(const std::string& format) {
   if (format == "yaml") return yaml();

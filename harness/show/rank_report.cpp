@@ -99,7 +99,7 @@ std::string remarks(const std::vector<CellRecord>& records, const std::vector<Ra
     if (count > 0) text += fmt::format("{} of {} cells {}\n", count, records.size(), what);
   };
   add(failed, "failed and count as misses");
-  add(untimed, "have no usable times (--quick) and count as misses");
+  add(untimed, "have no usable times (--quick, --strict) and count as misses");
   add(busy, "were measured while other processes took the cores");
   add(noisy, "did not converge: their times may be off by more than measure.max_noise");
   const auto near = std::ranges::count_if(rows, [&](const RankRow& row) {

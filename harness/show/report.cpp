@@ -179,6 +179,16 @@ std::vector<CellRecord> load_records(const std::string& path) {
   return RunState(folder, plan).records(plan);
 }
 
+void leave_out_doubtful(std::vector<CellRecord>& records, bool times_alone) {
+  const auto is_doubtful = [](const CellRecord& r) { return has_usable_times(r) && (!r.converged || r.busy); };
+  if (!times_alone) {
+    std::erase_if(records, is_doubtful);
+    return;
+  }
+  for (CellRecord& r : records)
+    if (is_doubtful(r)) r.timing_usable = false;
+}
+
 std::string format_report(const std::vector<CellRecord>& records, const std::string& format, double at_recall) {
   const auto settings = at_recall > 0 ? fastest_at_recall(records, at_recall) : settings_and_failures(records);
   if (format == "csv" || format == "json") {

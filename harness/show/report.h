@@ -11,6 +11,10 @@ namespace salebench {
 /// The records of a run folder, or of a run.h5. Throws UsageError.
 std::vector<CellRecord> load_records(const std::string& path);
 
+/// Takes out the cells with usable times that did not converge, or were measured while others took the cores; or just
+/// calls their times unusable.
+void leave_out_doubtful(std::vector<CellRecord>& records, bool times_alone);
+
 /// Formats: table, md, csv, json. at_recall > 0 picks, for each method and problem, the fastest ok cell whose mean
 /// recall reaches it. Rounds of a cell are one row with the medians of their times, but in csv and json without
 /// at_recall, which give the cells as they are.

@@ -86,6 +86,10 @@ std::string utc_now() {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
 }
 
+std::string version_text() {
+  return fmt::format("salebench {} ({})", kVersion, git_revision());
+}
+
 std::string cpu_model() {
   return proc_value("/proc/cpuinfo", "model name");
 }

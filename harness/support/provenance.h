@@ -8,6 +8,9 @@ namespace salebench {
 /// Commit the program was built from, with "+dirty" if the tree had changes; "unknown" outside git.
 std::string git_revision();
 
+/// "salebench 0.1.0 (0123456789ab)"
+std::string version_text();
+
 /// "2026-11-24T08:00:00Z"
 std::string utc_now();
 

@@ -18,8 +18,12 @@ class Calibrate : public Verb {
     app.add_option("-o,--out", o.out, "output folder (default runs/<name of the run>-calibration)");
     app.add_option("--set", o.overrides, "override a config value: calibrate.target.rel_l2=0.05")
         ->allow_extra_args(false);
-    app.add_option("--only", o.only,
-                   "only the methods whose label, as --dry-run shows it, is this, or else matches it as a glob");
+    app.add_option(
+           "--only", o.choice.only,
+           "only the methods whose label, as --dry-run shows it, is this, or else matches it as a glob; may come "
+           "again")
+        ->allow_extra_args(false);
+    app.add_option("--skip", o.choice.skip, "leave out such methods; may come again")->allow_extra_args(false);
     app.add_flag("--dry-run", o.dry_run, "list what would be calibrated");
     app.add_flag("--force", o.force, "write over the calibration in an existing folder");
     app.add_flag("-q,--quiet", o.quiet, "no progress");

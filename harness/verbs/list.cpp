@@ -2,6 +2,9 @@
 
 #include <cstdio>
 
+#include "core/nearest.h"
+#include "core/registry.h"
+#include "harness/support/errors.h"
 #include "harness/verbs/verb.h"
 #include "results/schema.h"
 
@@ -14,8 +17,7 @@ class List : public Verb {
   std::string help() const override { return "list methods with their parameters, captures, or result columns"; }
 
   void add(CLI::App& app) override {
-    app.add_option("what", what_, "methods, datasets or columns")
-        ->check(CLI::IsMember({"methods", "datasets", "columns"}));
+    app.add_option("what", what_, "methods, datasets, columns, or a method by its name")->capture_default_str();
     app.add_option("paths", paths_, "captures to list (default: those below ./datasets)");
     app.add_option("--format", format_,
                    "table or json; for methods also md, as in docs/methods.md, or yaml: a sweep's `methods`")
@@ -24,14 +26,21 @@ class List : public Verb {
         "--json", [this] { format_ = "json"; }, "the same as --format json");
   }
   ExitCode run(const std::string&) override {
-    const std::string text = what_ == "methods"    ? list_methods(format_)
-                             : what_ == "datasets" ? list_datasets(paths_, format_ == "json")
-                                                   : schema_markdown();
-    std::fputs(text.c_str(), stdout);
+    std::fputs(text().c_str(), stdout);
     return kAllDone;
   }
 
  private:
+  std::string text() const {
+    if (what_ == "methods") return list_methods(format_);
+    if (what_ == "datasets") return list_datasets(paths_, format_ == "json");
+    if (what_ == "columns") return schema_markdown();
+    if (const auto method = describe_method(what_)) return *method;
+    std::vector<std::string> known = {"methods", "datasets", "columns"};
+    for (const MethodInfo& info : methods()) known.push_back(info.name);
+    throw UsageError("there is no '" + what_ + "' to list" + did_you_mean(what_, known));
+  }
+
   std::string what_ = "methods", format_ = "table";
   std::vector<std::string> paths_;
 };

@@ -28,10 +28,14 @@ class Report : public Verb {
         ->needs(rank);
     app.add_flag("--interpolate", interpolate_, "with --rank: also between two settings that differ in the knob alone")
         ->needs(rank);
+    app.add_flag("--strict", strict_,
+                 "leave out cells whose times are in doubt: not converged, or measured on a busy machine; with --rank "
+                 "they are misses");
     app.add_option("--format", format_, "table, md, csv or json")->check(CLI::IsMember({"table", "md", "csv", "json"}));
   }
   ExitCode run(const std::string&) override {
-    const std::vector<CellRecord> records = load_records(path_);
+    std::vector<CellRecord> records = load_records(path_);
+    if (strict_) leave_out_doubtful(records, rank_);
     const std::string text = rank_ ? format_rank(records, rank_options(records), format_)
                                    : format_report(records, format_, target_.at_recall);
     std::fputs(text.c_str(), stdout);
@@ -52,7 +56,7 @@ class Report : public Verb {
 
   std::string path_, format_ = "table", by_;
   TargetOptions target_;
-  bool rank_ = false, interpolate_ = false;
+  bool rank_ = false, interpolate_ = false, strict_ = false;
 };
 
 SALEBENCH_VERB(Report);

@@ -19,7 +19,10 @@ class Run : public Verb {
     app.add_option("--set", o.overrides,
                    "override a config value: measure.max_time=5, methods.sale.threshold=[0.001,0.002]")
         ->allow_extra_args(false);
-    app.add_option("--only", o.only, "run only the cells whose id or label is this, or else matches it as a glob");
+    app.add_option("--only", o.choice.only,
+                   "run only the cells whose id or label is this, or else matches it as a glob; may come again")
+        ->allow_extra_args(false);
+    app.add_option("--skip", o.choice.skip, "leave out such cells; may come again")->allow_extra_args(false);
     app.add_option("--note", o.note, "text to keep with the results");
     app.add_flag("--dry-run", o.dry_run, "list the cells, what is skipped and why, and a time estimate");
     app.add_flag("--quick", o.quick, "run each cell once; times are marked unusable");

@@ -22,6 +22,7 @@ def box(tmp_path_factory):
 
     def even(cells):
         noise = np.random.default_rng(1).normal(0, 0.005, (2, len(cells["method"])))
+        cells["busy"][:] = 0
         cells["dense_s"][:] = np.exp(noise[0])
         cells["total_s"][:] = np.where(cells["method"].asstr()[:] == "block_topk", 0.5, 0.4) * np.exp(noise[1])
         cells["speedup"][:] = cells["dense_s"][:] / cells["total_s"][:]

@@ -89,3 +89,13 @@ def test_what_is_refused(box):
     assert "requires --rank" in box.run("report", "out", "--at-error", "0.05", code=2).stderr
     box.sweep(box.config({"sale": {}}), "--quick", out="quick")
     assert "nothing to rank: no cell has usable times" in box.run("report", "quick", "--rank", "--at-error", "1").stdout
+
+
+def test_strict_leaves_doubtful_times_out(box):
+    cells = results.load(box.path("out")).cells
+    assert (cells.timing_usable == 1).all() and (cells.converged == 0).any()
+    doubtful = int(((cells.converged == 0) | (cells.busy == 1)).sum())
+    text = box.run("report", "out", "--rank", "--at-error", "0.05", "--strict").stdout
+    assert f"{doubtful} of {len(cells)} cells have no usable times" in text
+    rows = json.loads(box.run("report", "out", "--strict", "--format", "json").stdout)
+    assert len(rows) == len(cells) - doubtful

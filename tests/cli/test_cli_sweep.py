@@ -271,3 +271,13 @@ def test_a_capture_that_moved_between_two_halves_of_a_run_is_one_place(box):
     assert {row["dataset"] for row in rows} == {row["path"] for row in box.rows(table="problems")}
     assert {row["dataset"] for row in rows} == {str(box.path("new/capture.h5"))}
     assert {line.split()[0] for line in box.run("report", "out").stdout.splitlines()[2:6]} == {"p"}
+
+
+def test_several_only_and_skip(box):
+    config = box.config({"dense": {}, "streaming": {"local": [64, 96]}, "sale": {}})
+    rows = box.sweep(config, "--quick", "--only", "dense*", "--only", "streaming*", "--skip", "*local=64*")
+    assert [(row["method"], row["settings"]) for row in rows] == [("dense", ""), ("streaming", "local=96")]
+    near = box.run("run", config, "--dry-run", "--only", "streming local=96", "--only", "dense*")
+    assert "nothing matches --only 'streming local=96' (did you mean 'streaming local=96'?)" in near.stderr
+    assert "1 cells to run" in near.stdout
+    assert "no cell is left to run" in box.run("run", config, "--skip", "*", code=4).stderr

@@ -3,11 +3,12 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from cli_helpers import TEST_PROGRAM, Box, problem
 
-VERBS = ["run", "calibrate", "list", "info", "report", "collect"]
+VERBS = ["run", "calibrate", "list", "info", "report", "compare", "collect"]
 
 
 @pytest.fixture
@@ -30,10 +31,19 @@ def test_help(box):
         assert "--help" in text and (not words or words[0] in text)
     text = box.run("--help").stdout
     assert all(verb in text for verb in VERBS) and "Exit codes" in text
+    assert box.run().stdout == box.run("help").stdout == text
+    assert box.run("help", "list").stdout == box.run("list", "--help").stdout
+    assert re.fullmatch(r"salebench \d+\.\d+\.\d+ \(\w+(\+dirty)?\)\n", box.run("--version").stdout)
+
+
+def test_list_of_a_method(box):
+    text = box.run("list", "sale").stdout
+    assert text.startswith("sale (version 1, tile 64x32") and "\nkeeps: tiles" in text and "threshold" in text
+    box.fails(2, "list", "sael", says=["'sael'", "did you mean 'sale'"])
+    box.fails(2, "list", "everything", says=["'everything'"])
 
 
 @pytest.mark.parametrize("words, says", [
-    ([], "subcommand"),
     (["run"], "config"),
     (["run", "config.yaml", "--frob"], "--frob"),
     (["run", "config.yaml", "--set"], "--set"),
@@ -43,7 +53,6 @@ def test_help(box):
     (["report"], "run"),
     (["report", "out", "--format", "xml"], "xml"),
     (["report", "out", "--at-recall", "2"], "--at-recall"),
-    (["list", "everything"], "everything"),
     (["collect"], "run"),
     (["info", "more"], "more"),
 ])

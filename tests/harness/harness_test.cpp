@@ -74,10 +74,11 @@ TEST(Plan, ExpandsAxesAndNamesCellsByContent) {
   const Plan other =
       make_plan(config_of(sweep_text("  block_topk: {sink: 1, budget: 0.2}\nmeasure: {max_time: 9}\n")), false);
   EXPECT_FALSE(ids.contains(other.cells[0].id)) << "the id ignores the measure section";
-  EXPECT_TRUE(matches(plan.cells[0], cell_filter(plan, "dense*")));
-  EXPECT_TRUE(matches(plan.cells[0], cell_filter(plan, "")));
-  EXPECT_FALSE(matches(plan.cells[0], cell_filter(plan, "*block*")));
-  const NameFilter one = cell_filter(plan, plan.cells[0].label());
+  EXPECT_TRUE(matches(plan.cells[0], cell_filter(plan, {{"dense*"}, {}})));
+  EXPECT_TRUE(matches(plan.cells[0], cell_filter(plan, {})));
+  EXPECT_FALSE(matches(plan.cells[0], cell_filter(plan, {{"*block*"}, {}})));
+  EXPECT_FALSE(matches(plan.cells[0], cell_filter(plan, {{"dense*"}, {"*den*"}})));
+  const ChoiceFilter one = cell_filter(plan, {{plan.cells[0].label()}, {}});
   EXPECT_EQ(std::ranges::count_if(plan.cells, [&](const PlannedCell& cell) { return matches(cell, one); }), 1);
 }
 
