@@ -168,20 +168,19 @@ def interval(speedups: list[list[float]]) -> tuple[float, float]:
     """95 % bootstrap interval of the geometric mean of medians over rounds, over problems and the rounds within each, by
     the draws of results/statistics.cpp."""
     counts = np.array([len(rounds) for rounds in speedups])
-    padded = np.full((len(speedups), counts.max()), np.nan)
+    padded = np.full((len(speedups), counts.max()), np.inf)
     for i, rounds in enumerate(speedups):
         padded[i, : len(rounds)] = rounds
     numbers, each = np.arange(len(speedups), dtype=np.uint64), np.arange(padded.shape[1], dtype=np.uint64)
-    means = []
-    for draw in range(DRAWS):
-        first = ((np.uint64(draw) << np.uint64(PROBLEM_BITS)) | numbers) << np.uint64(ROUND_BITS)
-        chosen = _drawn(first, np.full(len(speedups), len(speedups)))
-        of_rounds = _drawn(first[:, None] + np.uint64(1) + each, counts[chosen][:, None])
-        values = padded[chosen[:, None], of_rounds]
-        values[each[None] >= counts[chosen][:, None]] = np.nan
-        means.append(geometric_mean(np.nanmedian(values, axis=1)))
-    means.sort()
-    return means[LOW], means[HIGH]
+    draws = np.arange(DRAWS, dtype=np.uint64)[:, None]
+    first = (draws << np.uint64(PROBLEM_BITS) | numbers) << np.uint64(ROUND_BITS)
+    chosen = _drawn(first, np.full(first.shape, len(speedups)))
+    drawn = counts[chosen]  # how many rounds each drawn problem has
+    values = padded[chosen[..., None], _drawn(first[..., None] + np.uint64(1) + each, drawn[..., None])]
+    values = np.sort(np.where(each < drawn[..., None], values, np.inf), axis=-1)
+    low, high = (np.take_along_axis(values, middle[..., None], axis=-1)[..., 0] for middle in ((drawn - 1) // 2, drawn // 2))
+    means = np.sort(np.exp(np.log((low + high) / 2).mean(axis=1)))
+    return float(means[LOW]), float(means[HIGH])
 
 
 def _drawn(numbers: np.ndarray, counts: np.ndarray) -> np.ndarray:
