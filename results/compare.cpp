@@ -14,30 +14,55 @@
 namespace salebench {
 namespace {
 
+constexpr double kLeastShuffledP = 5e-4;  // both ways, of statistics.cpp's shuffles
 constexpr double kRecallLost = 0.001, kErrorGrown = 0.01;
 
-/// What defines a cell, but for the machine.
-std::string key_of(const CellRecord& r) {
-  return fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}", fmt::join(place_of(r).problem, "\n"), r.repeat, r.backend, r.threads,
-                     r.cache, r.method, r.params);
+/// What defines a cell, but for the machine. Of what older files don't say nothing counts: values go by the path then.
+class Keys {
+ public:
+  Keys(const std::vector<CellRecord>& base, const std::vector<CellRecord>& fresh)
+      : fingerprints_(all_have(base, fresh, &CellRecord::fingerprint)),
+        caches_(all_have(base, fresh, &CellRecord::cache)) {}
+
+  std::string of(const CellRecord& r) const {
+    return fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}", fingerprints_ ? r.fingerprint : r.dataset, r.problem.id,
+                       r.problem.shape.kv_len, r.repeat, r.backend, r.threads, caches_ ? r.cache : "", r.method,
+                       r.params);
+  }
+
+ private:
+  template <class Member>
+  static bool all_have(const std::vector<CellRecord>& base, const std::vector<CellRecord>& fresh, Member member) {
+    const auto has = [&](const CellRecord& r) { return !(r.*member).empty(); };
+    return std::ranges::all_of(base, has) && std::ranges::all_of(fresh, has);
+  }
+
+  bool fingerprints_, caches_;
+};
+
+/// The least two-sided p of a Mann-Whitney test of so many rounds.
+double least_p(std::size_t n, std::size_t m) {
+  return 2 * std::exp(std::lgamma(double(n) + 1) + std::lgamma(double(m) + 1) - std::lgamma(double(n + m) + 1));
 }
 
 /// The rounds of one cell.
 struct Rounds {
   CellRecord record;
+  std::vector<CellRecord> all;
   std::vector<double> seconds, relative, baseline;
   int busy = 0;
 };
 
-std::vector<std::pair<std::string, Rounds>> rounds_of(const std::vector<CellRecord>& records) {
+std::vector<std::pair<std::string, Rounds>> rounds_of(const std::vector<CellRecord>& records, const Keys& keys) {
   std::map<std::string, std::size_t> numbers;
   std::vector<std::pair<std::string, Rounds>> all;
   for (const CellRecord& r : records) {
-    const std::string key = key_of(r);
+    const std::string key = keys.of(r);
     const auto [at, fresh] = numbers.try_emplace(key, all.size());
-    if (fresh) all.push_back({key, {r, {}, {}, {}, 0}});
+    if (fresh) all.push_back({key, {r, {}, {}, {}, {}, 0}});
     Rounds& rounds = all[at->second].second;
     if (rounds.record.status != "ok" && r.status == "ok") rounds.record = r;
+    rounds.all.push_back(r);
     if (!has_usable_times(r) || std::isnan(r.total_s)) continue;
     if (r.busy != 0) {
       ++rounds.busy;
@@ -55,8 +80,14 @@ std::vector<std::pair<std::string, Rounds>> rounds_of(const std::vector<CellReco
   return all;
 }
 
+/// Whether an error grew, or is none any more.
+bool has_grown(double base, double fresh) {
+  return !std::isnan(base) && !(fresh <= base * (1 + kErrorGrown) + 1e-6);
+}
+
 bool is_worse(const CellRecord& base, const CellRecord& fresh) {
-  return fresh.recall_mean < base.recall_mean - kRecallLost || fresh.rel_l2 > base.rel_l2 * (1 + kErrorGrown) + 1e-6;
+  return (!std::isnan(base.recall_mean) && !(fresh.recall_mean >= base.recall_mean - kRecallLost)) ||
+         has_grown(base.rel_l2, fresh.rel_l2) || has_grown(base.rel_l2_worst, fresh.rel_l2_worst);
 }
 
 class Comparer {
@@ -64,7 +95,8 @@ class Comparer {
   explicit Comparer(const CompareOptions& options) : options_(options) {}
 
   Comparison operator()(const std::vector<CellRecord>& base, const std::vector<CellRecord>& fresh) {
-    const auto before = rounds_of(base), after = rounds_of(fresh);
+    const Keys keys(base, fresh);
+    const auto before = rounds_of(base, keys), after = rounds_of(fresh, keys);
     std::map<std::string, const Rounds*> by_key;
     for (const auto& [key, rounds] : after) by_key[key] = &rounds;
     std::vector<double> baselines;
@@ -92,8 +124,7 @@ class Comparer {
     cell.base = before.record, cell.fresh = after.record;
     cell.base_rounds = int(before.seconds.size()), cell.fresh_rounds = int(after.seconds.size());
     result_.busy += before.busy + after.busy;
-    cell.failed = cell.base.status == "ok" && cell.fresh.status != "ok";
-    cell.worse = cell.base.status == "ok" && cell.fresh.status == "ok" && is_worse(cell.base, cell.fresh);
+    add_outcome(after, cell);
     if (!before.seconds.empty() && !after.seconds.empty())
       cell.ratio = median_of(after.seconds) / median_of(before.seconds);
     if (!before.relative.empty() && !after.relative.empty())
@@ -103,9 +134,21 @@ class Comparer {
       const BeforeAndAfter both = {before.relative, after.relative};
       const Interval interval = ratio_interval({both});
       cell.lo = interval.lo, cell.hi = interval.hi, cell.p = mann_whitney(both.before, both.after);
+      cell.least_p = least_p(both.before.size(), both.after.size());
       of_method_[cell.base.method].push_back({both, cell.ratio});
     }
     result_.cells.push_back(std::move(cell));
+  }
+
+  /// Of a cell that was ok: the first of its rounds now that failed, or else has a worse result.
+  static void add_outcome(const Rounds& after, ComparedCell& cell) {
+    if (cell.base.status != "ok") return;
+    const auto failed = std::ranges::find_if(after.all, [](const CellRecord& r) { return r.status != "ok"; });
+    const auto worse = std::ranges::find_if(after.all, [&](const CellRecord& r) { return is_worse(cell.base, r); });
+    cell.failed = failed != after.all.end(), cell.worse = !cell.failed && worse != after.all.end();
+    if (!cell.failed && !cell.worse) return;
+    const double seconds = cell.fresh.total_s;
+    cell.fresh = cell.failed ? *failed : *worse, cell.fresh.total_s = seconds;
   }
 
   void add_methods() {
@@ -127,6 +170,9 @@ class Comparer {
         if (method.relative < 1) std::swap(cell.before, cell.after);
       }
       method.p = std::min(1.0, 2 * shuffled(rounds));  // either way
+      method.least_p = 1;
+      for (const BeforeAndAfter& cell : rounds) method.least_p *= least_p(cell.before.size(), cell.after.size());
+      method.least_p = std::max(2 * method.least_p, kLeastShuffledP);
       result_.methods.push_back(method);
     }
   }
@@ -143,6 +189,7 @@ class Comparer {
       if (std::isnan(change.p)) continue;
       change.adjusted = *next++;
       const bool sure = change.adjusted <= options_.error / 2;
+      if (change.least_p * double(p.size()) > options_.error / 2) continue;  // nothing could be sure
       const double beyond = 1 + options_.floor, by_itself = 1 + options_.floor / 2;
       change.verdict = !sure                                                                           ? Verdict::same
                        : change.relative > beyond && change.lo > 1 && change.ratio > by_itself         ? Verdict::slower

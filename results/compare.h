@@ -10,7 +10,7 @@ namespace salebench {
 
 struct CompareOptions {
   double floor = 0.02;  ///< changes of times up to this share are noise, whatever their statistics say
-  int processes = 4;    ///< rounds that either side needs for a verdict
+  int processes = 4;    ///< rounds that either side needs at least; a cell among many needs more to be sure of
   double error = 0.05;  ///< chance that a comparison of equal runs calls anything slower or faster
 };
 
@@ -24,6 +24,7 @@ struct TimeChange {
   double relative = kNoValue;                ///< the same of total_s / dense_s
   double lo = kNoValue, hi = kNoValue;       ///< 95 % bootstrap interval of `relative`, over processes
   double p = kNoValue, adjusted = kNoValue;  ///< of no change; after Holm over all that are tested
+  double least_p = kNoValue;                 ///< the smallest p that so many rounds can give
   Verdict verdict = Verdict::too_few;
 };
 
@@ -31,7 +32,7 @@ struct TimeChange {
 struct ComparedCell : TimeChange {
   CellRecord base, fresh;                 ///< medians of times where there are usable ones
   int base_rounds = 0, fresh_rounds = 0;  ///< with usable times, of a machine that did nothing else
-  bool failed = false;                    ///< was ok and is not
+  bool failed = false;                    ///< was ok and has a round now that is not: `fresh`
   bool worse = false;                     ///< less recall by 0.001, or an error larger by 1 %
 };
 

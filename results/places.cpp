@@ -111,7 +111,8 @@ constexpr double CellRecord::*kTimes[] = {&CellRecord::select_s,   &CellRecord::
 
 TimedSetting merged(const std::vector<CellRecord>& records, const std::vector<std::size_t>& rounds) {
   TimedSetting setting{rounds.front(), int(rounds.size()), records[rounds.front()], {}};
-  for (const std::size_t i : rounds) setting.speedups.push_back(records[i].speedup);
+  for (const std::size_t i : rounds)
+    if (!std::isnan(records[i].speedup)) setting.speedups.push_back(records[i].speedup);
   for (const auto time : kTimes) {
     std::vector<double> values;
     for (const std::size_t i : rounds) values.push_back(records[i].*time);

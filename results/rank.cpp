@@ -24,6 +24,10 @@ bool may_be_of(const std::vector<std::string>& setup, const std::vector<std::str
   return true;
 }
 
+bool has_times(const TimedSetting& s) {
+  return !std::isnan(s.record.speedup) && !std::isnan(s.record.total_s);
+}
+
 Kind kind_of(const CellRecord& r) {
   return r.role == "oracle" ? Kind::oracle : has_untimed_selection(r) ? Kind::attention_only : Kind::rival;
 }
@@ -117,7 +121,7 @@ class Ranking {
     const std::vector<std::string> labels = setup_labels(records_);
     std::map<std::vector<std::string>, std::size_t> setups;  // in order of their first cells
     for (const TimedSetting& s : settings)
-      if (!std::isnan(s.record.speedup) && setups.try_emplace(place_of(s.record).setup, labels_.size()).second)
+      if (has_times(s) && setups.try_emplace(place_of(s.record).setup, labels_.size()).second)
         labels_.push_back(labels[s.first]);
     for (const auto& [setup, number] : setups) {
       for (const CellRecord& r : records_)
@@ -126,7 +130,7 @@ class Ranking {
           field.records.emplace_back(field.number_of(r), &r);
         }
       for (const TimedSetting& s : settings)
-        if (place_of(s.record).setup == setup && !std::isnan(s.record.speedup)) {
+        if (place_of(s.record).setup == setup && has_times(s)) {
           Field& field = fields_[{number, part_of(s.record)}];
           field.settings.emplace_back(field.number_of(s.record), s);
         }

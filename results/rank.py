@@ -29,7 +29,8 @@ def rank(cells: pd.DataFrame, *, at_error: float | None = None, at_recall: float
         raise ValueError("name a target: at_error or at_recall")
     target = Target(at_recall, at_error, each_head, slack)
     cells = cells.assign(_problem=_problem_keys(cells), _kind=_kinds(cells), _part=_parts(cells, by))
-    settings = load.timed(cells).dropna(subset=["speedup"])
+    cells = cells.assign(**{name: "" for name in ("backend", "knob", "params") if name not in cells})
+    settings = load.timed(cells).dropna(subset=["speedup", "total_s"])
     settings = settings.assign(_rounds=_speedups_of_rounds(cells).reindex(settings.index))
     names = [name for name in SETUP if name in cells]
     texts = cells[names].astype(str).replace("0", "")
@@ -100,7 +101,7 @@ def _speedups_of_rounds(cells: pd.DataFrame) -> pd.Series:
     """Of each timed setting, at its first cell."""
     rows = load.usable(cells)
     same = rows.groupby(load.setting_numbers(cells)[rows.index], sort=False)
-    return pd.Series({group.index[0]: list(group.speedup) for _, group in same}, dtype=object)
+    return pd.Series({group.index[0]: list(group.speedup.dropna()) for _, group in same}, dtype=object)
 
 
 def _row(cells, settings, target: Target, interpolate: bool, kind: int, method: str) -> dict:
@@ -138,7 +139,7 @@ def _between(settings: pd.DataFrame, target: Target) -> list[dict]:
     """Between settings that differ in the knob alone, one of which misses: where the figure is just the target."""
     lines: dict[str, dict[float, dict]] = {}
     for row in settings.to_dict("records"):
-        params = json.loads(row["params"])
+        params = json.loads(row["params"] or "{}")
         value = params.pop(row["knob"], None) if isinstance(params, dict) else None
         if isinstance(value, (int, float)):
             lines.setdefault(json.dumps(params, sort_keys=True), {}).setdefault(value, row)
@@ -148,8 +149,8 @@ def _between(settings: pd.DataFrame, target: Target) -> list[dict]:
         for pair in zip(ordered, ordered[1:]):
             good, bad = sorted(pair, key=lambda row: not target.reached(row[target.column]))
             reached, limit = [target.reached(row[target.column]) for row in (good, bad)], target.badness(target.value)
-            with np.errstate(divide="ignore"):
-                start, end = (np.log(target.badness(row[target.column]) / limit) for row in (good, bad))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                start, end = (np.log(np.divide(target.badness(row[target.column]), limit)) for row in (good, bad))
             if reached != [True, False] or not (np.isfinite([start, end]).all() and start < 0 < end):
                 continue
             share = -start / (end - start)

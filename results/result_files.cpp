@@ -104,6 +104,8 @@ std::vector<CellRecord> read_run(const std::string& path) {
   const h5::File file = h5::File::open(path);
   if (file.root().string_attribute("format") != kRunFormat)
     throw h5::Error(path + " is not a result file of salebench");
+  if (const double version = file.root().number_attribute("format_version", 0); version > kFormatVersion)
+    throw h5::Error(fmt::format("{} has format version {}, newer than {}", path, version, kFormatVersion));
   return read_table<CellRecord>(file.root(), "cells");
 }
 

@@ -35,7 +35,9 @@ std::string interval_text(const TimeChange& change) {
 std::string cell_text(const ComparedCell& cell, int processes) {
   std::string text = cell.failed ? fmt::format("{}: {}", cell.fresh.status, cell.fresh.reason) : verdict_text(cell);
   if (text.empty() && cell.base.status == "ok" && cell.base.role != "baseline")
-    text = fmt::format("{} and {} processes: {} needed", cell.base_rounds, cell.fresh_rounds, processes);
+    text = std::isnan(cell.p)
+               ? fmt::format("{} and {} processes: {} needed", cell.base_rounds, cell.fresh_rounds, processes)
+               : fmt::format("can't be told alone by {} and {} processes", cell.base_rounds, cell.fresh_rounds);
   if (cell.worse)
     text += fmt::format("{}worse result: recall {:.4f} to {:.4f}, error {:.3g} to {:.3g}", text.empty() ? "" : "; ",
                         cell.base.recall_mean, cell.fresh.recall_mean, cell.base.rel_l2, cell.fresh.rel_l2);
@@ -51,7 +53,7 @@ std::string methods_table(const Comparison& comparison, bool markdown) {
   for (const ComparedMethod& m : comparison.methods)
     rows.push_back({m.method, std::to_string(m.cells), number_text(m.ratio, "{:.3f}"),
                     number_text(m.relative, "{:.3f}"), interval_text(m), number_text(m.adjusted, "{:.2g}"),
-                    verdict_text(m)});
+                    m.verdict == Verdict::too_few ? "too few processes" : verdict_text(m)});
   return rows.size() > 1 ? aligned_table(rows, {0, 6}, markdown) : "";
 }
 
@@ -72,6 +74,14 @@ std::string cells_table(const Comparison& comparison, const CompareOptions& opti
   return rows.size() > 1 ? "\n" + aligned_table(rows, {0, 2, 3, 10}, markdown) : "";
 }
 
+/// Rounds a side by which one of so many cells can be told.
+int rounds_for(std::size_t cells, double error) {
+  int rounds = 4;
+  for (double least = 2.0 / 70; least * double(cells) > error; ++rounds)
+    least *= double((rounds + 1) * (rounds + 1)) / double((2 * rounds + 1) * (2 * rounds + 2));
+  return rounds;
+}
+
 std::string summary(const Comparison& comparison, const CompareOptions& options) {
   const auto count = [&](const auto& is) { return std::ranges::count_if(comparison.cells, is); };
   const auto judged = [&](Verdict verdict) {
@@ -82,9 +92,15 @@ std::string summary(const Comparison& comparison, const CompareOptions& options)
       "result\n",
       comparison.cells.size(), judged(Verdict::slower), judged(Verdict::faster), judged(Verdict::same),
       count([](const ComparedCell& c) { return c.failed; }), count([](const ComparedCell& c) { return c.worse; }));
-  if (const auto few = judged(Verdict::too_few); few > 0)
+  const auto few = count([](const ComparedCell& c) { return std::isnan(c.p) && c.base.role != "baseline"; });
+  if (few > 0)
     text += fmt::format("{} had fewer than {} processes with usable times on a side: no verdict (measure.rounds)\n",
                         few, options.processes);
+  if (const auto more = judged(Verdict::too_few) - few; more > 0)
+    text += fmt::format(
+        "{} can't be told alone by so few processes among so many cells: see their methods, or set "
+        "measure.rounds to {}\n",
+        more, rounds_for(comparison.cells.size(), options.error / 2));
   if (comparison.busy > 0)
     text += fmt::format("{} rounds are left out: other processes took the cores\n", comparison.busy);
   if (comparison.only_base + comparison.only_fresh > 0)
@@ -185,6 +201,7 @@ std::string format_method_ratios(const std::vector<MethodRatio>& ratios, const R
     text += fmt::format(" {}\nboth meet it at {} of {} problems, {} alone at {}, {} alone at {}\n", target_text(target),
                         r.both, r.problems, first, r.first_alone, second, r.second_alone);
   }
+  if (ratios.empty()) text = "nothing to compare: no cell has usable times\n";
   return format == "json" ? json_text(json, 1) + "\n" : text;
 }
 

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "core/json_text.h"
+#include "harness/show/report.h"
 #include "harness/support/errors.h"
 #include "harness/support/text_table.h"
 #include "results/places.h"
@@ -64,7 +65,7 @@ std::string part_text(const std::vector<RankRow>& rows, const RankOptions& optio
   return text;
 }
 
-/// The first length at which each rival beats dense, from rows by length.
+/// The length from which on each rival beats dense at all that were measured, from rows by length.
 std::string crossovers(const std::vector<RankRow>& rows) {
   std::map<std::string, std::string> first;
   std::vector<std::string> order;
@@ -72,7 +73,10 @@ std::string crossovers(const std::vector<RankRow>& rows) {
     if (row.kind != RankRow::Kind::rival || row.is_baseline || row.reached == 0) continue;
     const std::string name = row.setup.empty() ? row.method : fmt::format("{} ({})", row.method, row.setup);
     if (first.try_emplace(name).second) order.push_back(name);
-    if (first[name].empty() && row.speedup > 1) first[name] = row.part;
+    if (row.speedup <= 1)
+      first[name].clear();
+    else if (first[name].empty())
+      first[name] = row.part;
   }
   std::string text;
   for (const std::string& name : order)
@@ -145,7 +149,9 @@ std::string csv(const std::vector<RankRow>& rows) {
     std::vector<std::string> values;
     for (const char* const name : kColumns) {
       const nlohmann::json& value = json.at(name);
-      values.push_back(value.is_number_float() ? fmt::format("{}", value.get<double>()) : json_text(value, -1));
+      values.push_back(value.is_number_float() ? fmt::format("{}", value.get<double>())
+                       : value.is_string()     ? csv_text(value.get<std::string>())
+                                               : value.dump());
     }
     text += fmt::format("{}\n", fmt::join(values, ","));
   }
@@ -191,7 +197,7 @@ RankTarget recalled_target(const std::vector<CellRecord>& records) {
   for (const RankTarget& target : targets) texts.push_back(target_text(target));
   throw UsageError(
       targets.empty()
-          ? "--rank needs a target: --at-error 0.05 or --at-recall 0.95"
+          ? "there is no target: name one, --at-error 0.05 or --at-recall 0.95"
           : fmt::format("the run was calibrated for several targets: {}; name one by --at-error or --at-recall",
                         fmt::join(texts, ", ")));
 }

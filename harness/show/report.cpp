@@ -72,9 +72,7 @@ std::string csv(const std::vector<CellRecord>& records) {
       if (&column != &columns<CellRecord>().front()) line += ",";
       column.visit(record, [&](const auto& value) {
         if constexpr (std::is_same_v<decltype(value), const std::string&>) {
-          line += '"';
-          for (const char c : value) line += c == '"' ? std::string("\"\"") : std::string(1, c);
-          line += '"';
+          line += csv_text(value);
         } else if constexpr (std::is_same_v<decltype(value), const bool&>) {
           line += value ? "1" : "0";
         } else {
@@ -166,6 +164,12 @@ std::string left_out(const std::vector<CellRecord>& records, double recall, bool
 }
 
 }  // namespace
+
+std::string csv_text(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + '"';
+}
 
 std::vector<CellRecord> load_records(const std::string& path) {
   try {

@@ -8,6 +8,9 @@
 
 namespace salebench {
 
+/// As a value of CSV: in quotes, those within doubled.
+std::string csv_text(const std::string& text);
+
 /// The records of a run folder, or of a run.h5. Throws UsageError.
 std::vector<CellRecord> load_records(const std::string& path);
 

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 
@@ -7,6 +9,7 @@
 #include "harness/verbs/target_options.h"
 #include "harness/verbs/verb.h"
 #include "results/compare.h"
+#include "results/places.h"
 
 namespace salebench {
 namespace {
@@ -24,7 +27,7 @@ class Compare : public Verb {
     app.add_flag("--fail-on-regression", fail_, "exit code 3 if anything is slower, failed or has a worse result")
         ->needs(fresh);
     app.add_option("--floor", options_.floor, "changes of times up to this share are noise")
-        ->check(CLI::Range(0.0, 1.0))
+        ->check(number_within(0, 1))
         ->capture_default_str();
     app.add_flag("--lenient", lenient_, "compare although the hardware is another")->needs(fresh);
     app.add_flag("--all", all_, "all cells, not just those that changed")->needs(fresh);
@@ -49,25 +52,39 @@ class Compare : public Verb {
       return kNothingMeasured;
     }
     if (fail_ && has_regressed(comparison)) return kRegressed;
-    const auto has_verdict = [](const ComparedCell& c) { return c.verdict != Verdict::too_few; };
-    if (fail_ && std::ranges::none_of(comparison.cells, has_verdict)) {
-      std::fputs("no verdict: no cell has enough processes in both runs; set measure.rounds\n", stderr);
+    const auto has_verdict = [](const TimeChange& change) { return change.verdict != Verdict::too_few; };
+    if (fail_ && std::ranges::none_of(comparison.cells, has_verdict) &&
+        std::ranges::none_of(comparison.methods, has_verdict)) {
+      std::fputs("no verdict: neither cells nor methods have enough processes in both runs; set measure.rounds\n",
+                 stderr);
       return kNothingMeasured;
     }
     return kAllDone;
   }
 
  private:
-  ExitCode compare_methods(const std::vector<CellRecord>& records) const {
-    for (const std::string& name : methods_)
-      if (std::ranges::none_of(records, [&](const CellRecord& r) { return r.method == name; }))
-        throw UsageError(base_ + " has no cells of method " + name);
+  ExitCode compare_methods(std::vector<CellRecord> records) const {
+    for (const std::string& name : methods_) check_method(records, name);
+    const auto busy = std::erase_if(records, [](const CellRecord& r) { return has_usable_times(r) && r.busy; });
+    if (busy > 0) fmt::print(stderr, "{} rounds are left out: other processes took the cores\n", busy);
     RankOptions options;
     options.target = target_.of(records);
     const auto ratios = method_ratios(records, options, methods_[0], methods_[1]);
-    if (ratios.empty()) throw UsageError(base_ + ": no cell has usable times");
     std::fputs(format_method_ratios(ratios, options.target, methods_[0], methods_[1], format_).c_str(), stdout);
-    return kAllDone;
+    const auto compared = [](const MethodRatio& ratio) { return ratio.both > 0; };
+    return std::ranges::any_of(ratios, compared) ? kAllDone : kNothingMeasured;
+  }
+
+  void check_method(const std::vector<CellRecord>& records, const std::string& name) const {
+    const auto of_it = [&](const CellRecord& r) { return r.method == name; };
+    if (std::ranges::none_of(records, of_it)) throw UsageError(base_ + " has no cells of method " + name);
+    for (const CellRecord& r : records) {
+      if (!of_it(r)) continue;
+      if (r.role == "oracle")
+        throw UsageError(name + " is an oracle: its time, after a look at the answer, compares with none");
+      if (has_untimed_selection(r))
+        throw UsageError("the masks of " + name + " were made elsewhere: its times leave out the selection");
+    }
   }
 
   std::string base_, fresh_, format_ = "table";

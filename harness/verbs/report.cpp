@@ -1,10 +1,12 @@
 #include "harness/show/report.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "harness/show/rank_report.h"
 #include "harness/verbs/target_options.h"
 #include "harness/verbs/verb.h"
+#include "results/places.h"
 
 namespace salebench {
 namespace {
@@ -18,7 +20,7 @@ class Report : public Verb {
     app.add_option("run", path_, "output folder of a run, or a run.h5")->required();
     auto* const recall = app.add_option("--at-recall", target_.at_recall,
                                         "per method and problem, the fastest cell with at least this mean recall")
-                             ->check(CLI::Range(0.0, 1.0));
+                             ->check(number_within(0, 1));
     auto* const rank = app.add_flag("--rank", rank_,
                                     "a row a method over all problems; by default at the target that the run was "
                                     "calibrated for");
@@ -36,6 +38,10 @@ class Report : public Verb {
   ExitCode run(const std::string&) override {
     std::vector<CellRecord> records = load_records(path_);
     if (strict_) leave_out_doubtful(records, rank_);
+    if (rank_ && std::ranges::none_of(records, has_usable_times)) {
+      std::fputs("nothing to rank: no cell has usable times\n", stderr);
+      return kNothingMeasured;
+    }
     const std::string text = rank_ ? format_rank(records, rank_options(records), format_)
                                    : format_report(records, format_, target_.at_recall);
     std::fputs(text.c_str(), stdout);

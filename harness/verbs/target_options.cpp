@@ -1,5 +1,7 @@
 #include "harness/verbs/target_options.h"
 
+#include <fmt/format.h>
+
 #include "harness/show/rank_report.h"
 
 namespace salebench {
@@ -12,18 +14,27 @@ RankTarget TargetOptions::of(const std::vector<CellRecord>& records) const {
   return target;
 }
 
+CLI::Validator number_within(double low, double high) {
+  return {[=](const std::string& text) -> std::string {
+            double value = 0;
+            if (CLI::detail::lexical_cast(text, value) && value >= low && value <= high) return {};
+            return fmt::format("{} is not a number from {:g} to {:g}", text, low, high);
+          },
+          fmt::format("[{:g} to {:g}]", low, high)};
+}
+
 void add_target(CLI::App& app, TargetOptions& target, CLI::Option* needed, CLI::Option* recall) {
   if (!recall)
     recall = app.add_option("--at-recall", target.at_recall, "at least this mean recall")
-                 ->check(CLI::Range(0.0, 1.0))
+                 ->check(number_within(1e-9, 1))
                  ->needs(needed);
   app.add_option("--at-error", target.at_error, "at most this relative L2 error of the output")
-      ->check(CLI::PositiveNumber)
+      ->check(number_within(1e-9, 1e9))
       ->needs(needed)
       ->excludes(recall);
   app.add_flag("--each-head", target.each_head, "with --at-error: of every head")->needs(needed)->excludes(recall);
   app.add_option("--slack", target.slack, "errors (or 1 - recall) may be larger by this share")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_within(0, 1))
       ->needs(needed);
 }
 

@@ -16,6 +16,9 @@ struct TargetOptions {
   RankTarget of(const std::vector<CellRecord>& records) const;
 };
 
+/// Checks for a number in [low, high]; NaN, which CLI::Range lets through, is none.
+CLI::Validator number_within(double low, double high);
+
 /// Adds them, all but --at-recall where the verb has its own; they need `needed`.
 void add_target(CLI::App& app, TargetOptions& target, CLI::Option* needed, CLI::Option* recall = nullptr);
 

@@ -88,7 +88,10 @@ def test_what_is_refused(box):
     box.fails(2, "report", "out", "--rank", says=["--at-error 0.05", "--at-recall"])
     assert "requires --rank" in box.run("report", "out", "--at-error", "0.05", code=2).stderr
     box.sweep(box.config({"sale": {}}), "--quick", out="quick")
-    assert "nothing to rank: no cell has usable times" in box.run("report", "quick", "--rank", "--at-error", "1").stdout
+    said = box.run("report", "quick", "--rank", "--at-error", "1", code=4)
+    assert said.stderr == "nothing to rank: no cell has usable times\n" and said.stdout == ""
+    for words in (["--at-error", "nan"], ["--at-error", "0"], ["--at-recall", "nan"], ["--at-error", "1", "--slack", "nan"]):
+        assert "is not a number from" in box.run("report", "out", "--rank", *words, code=2).stderr
 
 
 def test_strict_leaves_doubtful_times_out(box):

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "harness/show/rank_report.h"
@@ -114,6 +115,22 @@ TEST(SameFigures, AsInTheTableOfCases) {
     for (const auto& [recall, picked] : test["at_recall"].items())
       check(fastest_at_recall(cells, std::stod(recall)), picked, fmt::format("{} at {}", name, recall));
   }
+}
+
+TEST(Rank, FasterFromALengthOnMeansAtAllLongerOnes) {
+  std::vector<CellRecord> cells;
+  for (const auto& [method, speedups] : std::map<std::string, std::vector<double>>{
+           {"early", {1.2, 0.5, 0.7}}, {"late", {0.5, 1.1, 1.5}}, {"never", {0.5, 0.6, 0.7}}})
+    for (int i = 0; i < 3; ++i) {
+      const json cell = {{"problem", "p"}, {"method", method},  {"status", "ok"},
+                         {"rel_l2", 0.01}, {"total_s", 1.0},    {"timing_usable", 1},
+                         {"converged", 1}, {"kv_len", 64 << i}, {"speedup", speedups[std::size_t(i)]}};
+      cells.push_back(cells_of(json::object(), {{"cells", {cell}}}).front());
+    }
+  RankOptions options;
+  options.target.value = 0.05, options.by = RankBy::length;
+  const std::string text = format_rank(cells, options, "table");
+  EXPECT_NE(text.find("faster than dense from: early never, late 128, never never\n"), std::string::npos) << text;
 }
 
 CellRecord round_of(int round, double total, bool usable = true) {
