@@ -82,8 +82,8 @@ TEST(Compare, EqualRunsAreEqual) {
   Machine machine(1);
   int wrong = 0;
   for (int pair = 0; pair < 20; ++pair) {
-    const Comparison got = compare(machine.run(200, 4), machine.run(200, 4), {});
-    EXPECT_EQ(got.cells.size(), 200u);
+    const Comparison got = compare(machine.run(100, 4), machine.run(100, 4), {});
+    EXPECT_EQ(got.cells.size(), 100u);
     EXPECT_EQ(got.methods.size(), 4u);
     wrong += verdicts(got, Verdict::slower) + verdicts(got, Verdict::faster) > 0;
   }
@@ -92,7 +92,7 @@ TEST(Compare, EqualRunsAreEqual) {
 
 TEST(Compare, AMethodSlowerByFivePerCentIsFound) {
   Machine machine(2);
-  for (int pair = 0; pair < 10; ++pair) {
+  for (int pair = 0; pair < 4; ++pair) {
     const Comparison got = compare(machine.run(200, 4), machine.run(200, 4, 0.05), {});
     for (const ComparedMethod& method : got.methods) {
       EXPECT_EQ(method.verdict, method.method == "a" ? Verdict::slower : Verdict::same)
