@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "results"))
 import load as results  # noqa: E402
 import rank as ranking  # noqa: E402
 
-METHODS = {"dense": {}, "sale": {"threshold": [0.0005, 0.01, 0.2]}, "block_topk": {"budget": [0.2, 0.6, 1]},
-           "random": {"density": 0.3}, "oracle_topk": {"budget": [0.2, 0.6]}}  # fmt: skip
+METHODS = {"dense": {}, "sale": {"threshold": [0.0005, 0.05]}, "block_topk": {"budget": [0.3, 1]},
+           "random": {"density": 0.3}, "oracle_topk": {"budget": 0.4}}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
