@@ -14,7 +14,6 @@
 namespace salebench {
 namespace {
 
-constexpr double kLeastShuffledP = 5e-4;  // both ways, of statistics.cpp's shuffles
 constexpr double kRecallLost = 0.001, kErrorGrown = 0.01;
 
 /// What defines a cell, but for the machine. Of what older files don't say nothing counts: values go by the path then.
@@ -74,8 +73,8 @@ std::vector<std::pair<std::string, Rounds>> rounds_of(const std::vector<CellReco
   }
   for (auto& [key, rounds] : all)
     if (!rounds.seconds.empty()) {
-      rounds.record.total_s = median_of(rounds.seconds);
-      if (!rounds.baseline.empty()) rounds.record.dense_s = median_of(rounds.baseline);
+      rounds.record.total_s = median(rounds.seconds);
+      if (!rounds.baseline.empty()) rounds.record.dense_s = median(rounds.baseline);
     }
   return all;
 }
@@ -108,7 +107,7 @@ class Comparer {
       }
       add(rounds, *found->second);
       if (!rounds.baseline.empty() && !found->second->baseline.empty())
-        baselines.push_back(median_of(found->second->baseline) / median_of(rounds.baseline));
+        baselines.push_back(median(found->second->baseline) / median(rounds.baseline));
     }
     result_.only_fresh = int(after.size() - result_.cells.size());
     if (!baselines.empty()) result_.baseline = geometric_mean(baselines);
@@ -125,15 +124,14 @@ class Comparer {
     cell.base_rounds = int(before.seconds.size()), cell.fresh_rounds = int(after.seconds.size());
     result_.busy += before.busy + after.busy;
     add_outcome(after, cell);
-    if (!before.seconds.empty() && !after.seconds.empty())
-      cell.ratio = median_of(after.seconds) / median_of(before.seconds);
+    if (!before.seconds.empty() && !after.seconds.empty()) cell.ratio = median(after.seconds) / median(before.seconds);
     if (!before.relative.empty() && !after.relative.empty())
-      cell.relative = median_of(after.relative) / median_of(before.relative);
+      cell.relative = median(after.relative) / median(before.relative);
     const int fewest = int(std::min(before.relative.size(), after.relative.size()));
     if (fewest >= options_.processes && cell.base.role != "baseline") {
       const BeforeAndAfter both = {before.relative, after.relative};
       const Interval interval = ratio_interval({both});
-      cell.lo = interval.lo, cell.hi = interval.hi, cell.p = mann_whitney(both.before, both.after);
+      cell.lo = interval.low, cell.hi = interval.high, cell.p = mann_whitney(both.before, both.after);
       cell.least_p = least_p(both.before.size(), both.after.size());
       of_method_[cell.base.method].push_back({both, cell.ratio});
     }
@@ -159,11 +157,11 @@ class Comparer {
       std::vector<double> ratios, relatives;
       for (const auto& [both, ratio] : cells) {
         rounds.push_back(both), ratios.push_back(ratio);
-        relatives.push_back(median_of(both.after) / median_of(both.before));
+        relatives.push_back(median(both.after) / median(both.before));
       }
       method.ratio = geometric_mean(ratios), method.relative = geometric_mean(relatives);
       const Interval interval = ratio_interval(rounds);
-      method.lo = interval.lo, method.hi = interval.hi;
+      method.lo = interval.low, method.hi = interval.high;
       const double by = method.relative > 1 ? 1 / (1 + options_.floor) : 1 + options_.floor;
       for (BeforeAndAfter& cell : rounds) {
         for (double& after : cell.after) after *= by;
@@ -172,7 +170,7 @@ class Comparer {
       method.p = std::min(1.0, 2 * shuffled(rounds));  // either way
       method.least_p = 1;
       for (const BeforeAndAfter& cell : rounds) method.least_p *= least_p(cell.before.size(), cell.after.size());
-      method.least_p = std::max(2 * method.least_p, kLeastShuffledP);
+      method.least_p = 2 * std::max(method.least_p, 1.0 / (kShuffles + 1));
       result_.methods.push_back(method);
     }
   }

@@ -9,6 +9,8 @@
 #include <sstream>
 #include <tuple>
 
+#include "core/stats.h"
+
 namespace salebench {
 namespace {
 
@@ -95,12 +97,9 @@ void add_fingerprints(const std::vector<Record>& records, std::vector<std::strin
       labels[i] += fmt::format(" {}", records[i].fingerprint.substr(0, kDigits));
 }
 
-double median(std::vector<double> values) {
+double median_known(std::vector<double> values) {
   std::erase_if(values, [](double value) { return std::isnan(value); });
-  if (values.empty()) return kNoValue;
-  std::ranges::sort(values);
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+  return median(std::move(values));
 }
 
 /// What is the median over rounds.
@@ -116,7 +115,7 @@ TimedSetting merged(const std::vector<CellRecord>& records, const std::vector<st
   for (const auto time : kTimes) {
     std::vector<double> values;
     for (const std::size_t i : rounds) values.push_back(records[i].*time);
-    setting.record.*time = median(values);
+    setting.record.*time = median_known(std::move(values));
   }
   for (const std::size_t i : rounds)
     setting.record.converged = std::min(setting.record.converged, records[i].converged),

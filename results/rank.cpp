@@ -93,7 +93,7 @@ class Ranking {
       found.both = int(ratios.size());
       if (!ratios.empty()) {
         const Interval interval = ratio_interval(rounds);
-        found.ratio = geometric_mean(ratios), found.lo = interval.lo, found.hi = interval.hi;
+        found.ratio = geometric_mean(ratios), found.lo = interval.low, found.hi = interval.high;
       }
       all.push_back(found);
     }
@@ -191,7 +191,7 @@ class Ranking {
     const bool one = best.size() == 1 && rounds[0].size() == 1;
     const Interval interval =
         one ? Interval{best[0]->record.speedup_lo, best[0]->record.speedup_hi} : rank_interval(rounds);
-    row.lo = interval.lo, row.hi = interval.hi;
+    row.lo = interval.low, row.hi = interval.high;
     return row;
   }
 

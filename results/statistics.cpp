@@ -3,22 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <span>
 
 namespace salebench {
 namespace {
 
 constexpr int kDraws = 1000, kLow = 25, kHigh = 974;  // of ordered draws, the ends of 95 %
 constexpr int kRoundBits = 8, kProblemBits = 24;      // of a draw's number
-
-constexpr std::uint64_t kShuffles = 4000;
-
-/// The median; sorts the values.
-double middle_of(std::span<double> values) {
-  std::ranges::sort(values);
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
 
 std::vector<double> again(const std::vector<double>& rounds, std::uint64_t first) {
   std::vector<double> values;
@@ -59,10 +49,6 @@ std::size_t drawn(std::uint64_t number, std::size_t count) {
   return std::size_t(((x >> 32) * count) >> 32);
 }
 
-double median_of(std::vector<double> values) {
-  return middle_of(values);
-}
-
 double geometric_mean(const std::vector<double>& values) {
   double sum = 0;
   for (const double value : values) sum += std::log(value);
@@ -74,7 +60,7 @@ Interval rank_interval(const std::vector<std::vector<double>>& speedups) {
     std::vector<double> medians;
     for (std::uint64_t i = 0; i < speedups.size(); ++i) {
       const std::uint64_t first = (draw | i) << kRoundBits;
-      medians.push_back(median_of(again(speedups[drawn(first, speedups.size())], first + 1)));
+      medians.push_back(median(again(speedups[drawn(first, speedups.size())], first + 1)));
     }
     return geometric_mean(medians);
   });
@@ -86,8 +72,8 @@ Interval ratio_interval(const std::vector<BeforeAndAfter>& cells) {
     for (std::uint64_t i = 0; i < cells.size(); ++i) {
       const std::uint64_t first = (draw | i) << kRoundBits;
       const BeforeAndAfter& cell = cells[drawn(first, cells.size())];
-      ratios.push_back(median_of(again(cell.after, first + 1 + cell.before.size())) /
-                       median_of(again(cell.before, first + 1)));
+      ratios.push_back(median(again(cell.after, first + 1 + cell.before.size())) /
+                       median(again(cell.before, first + 1)));
     }
     return geometric_mean(ratios);
   });
@@ -105,22 +91,22 @@ double mann_whitney(const std::vector<double>& a, const std::vector<double>& b) 
 }
 
 double shuffled(const std::vector<BeforeAndAfter>& cells) {
-  const auto log_ratio = [](std::span<double> before, std::span<double> after) {
-    return std::log(middle_of(after) / middle_of(before));
+  const auto log_ratio = [](const std::vector<double>& before, const std::vector<double>& after) {
+    return std::log(median(after) / median(before));
   };
   double seen = 0;
-  for (BeforeAndAfter cell : cells) seen += log_ratio(cell.before, cell.after);
+  for (const BeforeAndAfter& cell : cells) seen += log_ratio(cell.before, cell.after);
   int as_large = 1;  // the order that was seen is one of them
   std::vector<double> both;
-  for (std::uint64_t way = 0; way < kShuffles; ++way) {
+  for (std::uint64_t way = 0; way < std::uint64_t(kShuffles); ++way) {
     double sum = 0;
     for (std::uint64_t i = 0; i < cells.size(); ++i) {
       both = cells[i].before;
       both.insert(both.end(), cells[i].after.begin(), cells[i].after.end());
       for (std::size_t n = both.size(); n > 1; --n)
         std::swap(both[n - 1], both[drawn((way << kProblemBits | i) << kRoundBits | n, n)]);
-      const std::span<double> all(both);
-      sum += log_ratio(all.first(cells[i].before.size()), all.subspan(cells[i].before.size()));
+      const auto middle = both.begin() + std::ptrdiff_t(cells[i].before.size());
+      sum += log_ratio({both.begin(), middle}, {middle, both.end()});
     }
     as_large += sum >= seen - 1e-12 * std::fabs(seen);
   }

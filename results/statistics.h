@@ -5,16 +5,12 @@
 #include <cstdint>
 #include <vector>
 
-namespace salebench {
+#include "core/stats.h"
 
-struct Interval {
-  double lo, hi;
-};
+namespace salebench {
 
 /// A hash of the number of a draw (SplitMix64), as an index below `count`.
 std::size_t drawn(std::uint64_t number, std::size_t count);
-
-double median_of(std::vector<double> values);
 
 /// exp of the mean logarithm.
 double geometric_mean(const std::vector<double>& values);
@@ -35,7 +31,9 @@ Interval ratio_interval(const std::vector<BeforeAndAfter>& cells);
 /// for less than they say.
 double mann_whitney(const std::vector<double>& a, const std::vector<double>& b);
 
-/// One-sided p that `after` is not larger than `before`, over cells of up to 20 rounds: how often 4,000 shufflings of
+inline constexpr int kShuffles = 4000;
+
+/// One-sided p that `after` is not larger than `before`, over cells: how often kShuffles shufflings of
 /// each cell's rounds between its sides give a geometric mean of ratios of medians that is as large.
 double shuffled(const std::vector<BeforeAndAfter>& cells);
 

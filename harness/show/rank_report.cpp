@@ -92,7 +92,7 @@ std::string remarks(const std::vector<CellRecord>& records, const std::vector<Ra
   for (const CellRecord& r : records) {
     failed += r.status != "ok", untimed += r.status == "ok" && !has_usable_times(r);
     if (!has_usable_times(r) || std::isnan(r.speedup)) continue;
-    baselines.insert(r.baseline_kernel.empty() ? r.baseline : fmt::format("{} by {}", r.baseline, r.baseline_kernel));
+    baselines.insert(baseline_text(r));
     busy += r.busy != 0, noisy += r.converged == 0;
   }
   std::string text = fmt::format("\nmet: {}, by the fastest of the settings that do\n", target_text(options.target));

@@ -98,8 +98,7 @@ std::string denominators(const std::vector<TimedSetting>& settings) {
   std::set<std::string> names;
   for (const TimedSetting& setting : settings) {
     const CellRecord& r = setting.record;
-    if (!std::isnan(r.speedup))
-      names.insert(r.baseline_kernel.empty() ? r.baseline : fmt::format("{} by {}", r.baseline, r.baseline_kernel));
+    if (!std::isnan(r.speedup)) names.insert(baseline_text(r));
   }
   return names.empty() ? "" : fmt::format("\nspeedup: over {}, timed beside each cell\n", fmt::join(names, ", "));
 }
@@ -164,6 +163,11 @@ std::string left_out(const std::vector<CellRecord>& records, double recall, bool
 }
 
 }  // namespace
+
+std::string baseline_text(const CellRecord& record) {
+  return record.baseline_kernel.empty() ? record.baseline
+                                        : fmt::format("{} by {}", record.baseline, record.baseline_kernel);
+}
 
 std::string csv_text(const std::string& text) {
   std::string quoted = "\"";

@@ -11,6 +11,9 @@ namespace salebench {
 /// As a value of CSV: in quotes, those within doubled.
 std::string csv_text(const std::string& text);
 
+/// What a record's speedup is over: the baseline, with the kernel that was the fastest where it says so.
+std::string baseline_text(const CellRecord& record);
+
 /// The records of a run folder, or of a run.h5. Throws UsageError.
 std::vector<CellRecord> load_records(const std::string& path);
 
