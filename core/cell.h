@@ -24,8 +24,10 @@ struct MethodOnData {
 
 /// What defines a cell.
 struct CellSettings : MethodOnData {
-  std::string id;  ///< method-hash
-  int repeat = 1;  ///< copies of the captured heads
+  std::string id;             ///< method-hash
+  std::string label;          ///< what the config calls the method with these settings; empty for its name
+  std::string dataset_label;  ///< what the config calls the capture; empty for an end of its path
+  int repeat = 1;             ///< copies of the captured heads
   std::string backend;
   int round = 0;  ///< which of the measurements of this cell
   std::string cache, baseline;

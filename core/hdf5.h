@@ -126,6 +126,8 @@ class File {
   static File create();
   /// For files too large for memory: written in place. The caller names a temporary path and renames it when done.
   static File create_on_disk(const std::string& path);
+  /// A file that exists, to put more into it in place. Throws WriteError.
+  static File open_to_add(const std::string& path);
 
   const Group& root() const { return root_; }
   /// Brings everything written so far to the disk. Throws Error where it does not fit.

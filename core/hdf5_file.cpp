@@ -52,6 +52,14 @@ File File::create_on_disk(const std::string& path) {
   return {std::move(file), Group(std::move(root), path + ":/")};
 }
 
+File File::open_to_add(const std::string& path) {
+  silence();
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+  if (file.get() < 0) throw WriteError(fmt::format("cannot write {}", path));
+  Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
+  return {std::move(file), Group(std::move(root), path + ":/")};
+}
+
 void File::flush() const {
   if (H5Fflush(id_.get(), H5F_SCOPE_GLOBAL) < 0) throw Error("cannot write the file: is the disk full?");
 }

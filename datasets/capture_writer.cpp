@@ -8,16 +8,28 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 
 #include "core/atomic_file.h"
 #include "core/half.h"
+#include "datasets/dataset.h"
 
 namespace salebench {
 
-CaptureWriter::CaptureWriter(std::string path)
-    : path_(std::move(path)),
-      temporary_(fmt::format("{}.tmp.{}", path_, ::getpid())),
-      file_(std::make_unique<h5::File>(h5::File::create_on_disk(temporary_))) {
+CaptureWriter::CaptureWriter(std::string path, bool append)
+    : path_(std::move(path)), temporary_(fmt::format("{}.tmp.{}", path_, ::getpid())) {
+  std::error_code error;
+  if (append && std::filesystem::exists(path_, error)) {
+    const Dataset is_capture(path_);
+    std::filesystem::copy_file(path_, temporary_, error);
+    if (error) {
+      ::unlink(temporary_.c_str());
+      throw WriteError(fmt::format("cannot copy {} to {}: {}", path_, temporary_, error.message()));
+    }
+    file_ = std::make_unique<h5::File>(h5::File::open_to_add(temporary_));
+    return;
+  }
+  file_ = std::make_unique<h5::File>(h5::File::create_on_disk(temporary_));
   file_->root().set_attribute("format", "salebench.capture");
   file_->root().set_attribute("format_version", std::int64_t(1));
   file_->root().create_group("problems");

@@ -30,8 +30,9 @@ struct CaptureProblem {
 /// One capture. The file appears under its name when finish() is called; without that nothing is left behind.
 class CaptureWriter {
  public:
-  /// Throws WriteError.
-  explicit CaptureWriter(std::string path);
+  /// append: a capture of that name, if there is one, stays with its problems. Throws WriteError, DataError if the file
+  /// that is there is no capture.
+  explicit CaptureWriter(std::string path, bool append = false);
   ~CaptureWriter();
   CaptureWriter(const CaptureWriter&) = delete;
   CaptureWriter& operator=(const CaptureWriter&) = delete;

@@ -29,6 +29,8 @@ std::vector<Column<R>> settings_columns() {
       {{{"id", "", "method and hash of all that defines the cell; names its file", &R::id}},
        method_columns<R>(),
        {
+           {"label", "", "what the config calls the method with these settings; empty for its name", &R::label},
+           {"dataset_label", "", "what the config calls the capture; empty for an end of its path", &R::dataset_label},
            {"repeat", "", "copies of the captured heads", &R::repeat},
            {"backend", "", "cpu or cuda", &R::backend},
            {"round", "", "which of measure.rounds measurements of the same cell, from 0", &R::round},

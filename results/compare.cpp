@@ -133,7 +133,7 @@ class Comparer {
       const Interval interval = ratio_interval({both});
       cell.lo = interval.low, cell.hi = interval.high, cell.p = mann_whitney(both.before, both.after);
       cell.least_p = least_p(both.before.size(), both.after.size());
-      of_method_[cell.base.method].push_back({both, cell.ratio});
+      of_method_[display_name(cell.fresh)].push_back({both, cell.ratio});
     }
     result_.cells.push_back(std::move(cell));
   }

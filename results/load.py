@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,11 +12,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+from places import (SETUP, attention_text, dataset_labels, names, param_label, place_keys, place_label,  # noqa: F401
+                    settings_label, short_paths)
 
 FORMAT = "salebench.results"
 FORMAT_VERSION = 1
-SETUP = ["device", "threads", "cache", "host", "simd"]  # how a cell was measured
-PLACE = ["problem", "kv_len", "repeat", "backend", *SETUP]  # with the values' fingerprint: see place_keys
 TIMES = ["select_s", "index_s", "attend_s", "total_s", "total_lo_s", "total_hi_s", "dense_s",
          "speedup", "speedup_lo", "speedup_hi", "noise"]  # fmt: skip
 
@@ -129,14 +128,6 @@ def usable(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[(cells.status == "ok") & (cells.timing_usable == 1)]
 
 
-def place_keys(cells: pd.DataFrame) -> list[pd.Series]:
-    """What places differ in, to group by. Cells of one place are of the same values, measured in the same way, and so
-    compete with each other. Values are known by their fingerprint, wherever the capture lies; without, by its path."""
-    values = cells.get("fingerprint", pd.Series("", cells.index)).fillna("")
-    values = values.where(values != "", cells.dataset).rename("values")
-    return [values, *(cells[name] for name in PLACE if name in cells)]
-
-
 def setting_numbers(cells: pd.DataFrame) -> pd.Series:
     """A number for the rounds of a cell; one that has a round of the same number already is another measurement."""
     keys = [*place_keys(cells), cells.method, cells.params]
@@ -180,65 +171,11 @@ def params(cells: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def param_label(values: pd.Series) -> pd.Series:
-    """Values of a parameter, for people: absolute paths are shortened to what tells them apart."""
-    short = short_paths({value for value in values if isinstance(value, str) and value.startswith("/")})
-    return values.map(lambda value: short.get(value, value))
-
-
-def short_paths(paths: Iterable[str]) -> dict[str, str]:
-    """The shortest end of each path, in whole names, that no other has: llama/capture.h5. Never an absolute path."""
-    names = {path: [name for name in path.split("/") if name not in ("", ".")] for path in paths}
-    def short(path: str) -> str:
-        rest = [other for other in names if other != path]
-        for n in range(1, len(names[path])):
-            if all(names[other][-n:] != names[path][-n:] for other in rest):
-                return "/".join(names[path][-n:])
-        return "/".join(names[path])
-    return {path: short(path) for path in names}
-
-
-def settings_label(cells: pd.DataFrame) -> pd.Series:
-    """The settings of each cell, for people: absolute paths are shortened to what tells them apart."""
-    path = re.compile(r"(?<==)/.*?(?= \w+=|$)")
-    short = short_paths(sorted({found for text in cells.settings for found in path.findall(text)}))
-    return cells.settings.map(lambda text: path.sub(lambda found: short[found[0]], text))
-
-
-def attention_text(cells: pd.DataFrame) -> pd.Series:
-    """How the attention of each cell's problem differs from plain causal attention: "window 512"; empty for plain."""
-    def text(row) -> str:
-        parts = [] if getattr(row, "causal", 1) else ["not causal"]
-        named = {"window": "window", "first_key": "from key", "softcap": "softcap"}
-        parts += [f"{word} {getattr(row, name):g}" for name, word in named.items() if getattr(row, name, 0) > 0]
-        return ", ".join(parts + (["sinks"] if getattr(row, "sinks", 0) else []))
-    return pd.Series([text(row) for row in cells.itertuples()], index=cells.index, dtype=object)
-
-
-def place_label(cells: pd.DataFrame) -> pd.Series:
-    """The problem of each cell, for people, different for different places of one length. It names the data set, and
-    how a cell was measured, where the cells differ in it; where all is equal but the values, their fingerprint."""
-    values = place_keys(cells)[0]
-    datasets = cells.dataset.groupby([values, cells.problem]).transform("first")
-    short = short_paths(datasets.unique())
-    label = (datasets.map(short) + " " if len(short) > 1 else "") + cells.problem.astype(str)
-    label = label + attention_text(cells).map(lambda text: f" ({text})" if text else "")
-    if "repeat" in cells:
-        label = label + cells["repeat"].map(lambda copies: f" x{copies}" if copies > 1 else "")
-    if "backend" in cells:
-        label = label + cells.backend.map(lambda backend: f" {backend}" if backend not in ("", "cpu") else "")
-    for name in SETUP:
-        if name in cells and cells[name][cells[name].astype(bool)].nunique() > 1:
-            unit = " threads" if name == "threads" else ""
-            label = label + cells[name].map(lambda value, unit=unit: f" {value}{unit}" if value else "")
-    several = values.groupby([label, cells.kv_len]).transform("nunique") > 1
-    return label.where(~several, (label + " " + cells.get("fingerprint", values).str[:8]).str.strip())
-
-
 def series(cells: pd.DataFrame) -> Iterator[Series]:
     """Splits cells of one place into lines: methods by name, then oracles. The baseline is left out. A line follows the
     method's knob if that varies, else the numeric parameter with the most values."""
-    for (role, method), rows in cells[cells.role != "baseline"].groupby(["role", "method"]):
+    rivals = cells[cells.role != "baseline"]
+    for (role, method), rows in rivals.groupby([rivals.role, names(rivals)]):
         columns = params(rows)
         varying = [name for name in columns if columns[name].nunique() > 1]
         numeric = [name for name in varying if pd.api.types.is_numeric_dtype(columns[name])]
@@ -275,7 +212,7 @@ def at_recall(cells: pd.DataFrame, recall: float) -> pd.DataFrame:
     rows = timed(cells).dropna(subset=["total_s"]).query("recall_mean >= @recall and role != 'oracle'")
     rows = rows[~untimed_selection(rows)]
     exactly = rows.get("attend_rel_l2", pd.Series(np.nan, rows.index)).isna()
-    rows = rows.loc[rows.groupby([*place_keys(rows), rows.method, exactly], dropna=False).total_s.idxmin()]
+    rows = rows.loc[rows.groupby([*place_keys(rows), names(rows), exactly], dropna=False).total_s.idxmin()]
     order = pd.DataFrame({"label": place_label(cells)[rows.index], "kv_len": rows.kv_len, "total_s": rows.total_s})
     return rows.loc[order.sort_values(list(order), kind="stable").index]
 

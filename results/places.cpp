@@ -166,7 +166,10 @@ std::vector<std::string> place_labels(const std::vector<Record>& records) {
   std::set<std::string> different;
   for (const Record& r : records)
     different.insert(datasets.try_emplace({values_of(r), r.problem.id}, r.dataset).first->second);
-  const auto shortened = short_paths(different);
+  auto shortened = short_paths(different);
+  if constexpr (std::is_same_v<Record, CellRecord>)
+    for (const Record& r : records)
+      if (!r.dataset_label.empty()) shortened[r.dataset] = r.dataset_label;
   std::vector<std::string> labels;
   for (const Record& r : records) {
     const std::string& dataset = datasets.at({values_of(r), r.problem.id});
@@ -199,7 +202,10 @@ std::vector<std::string> setup_labels(const std::vector<CellRecord>& records) {
 std::map<std::string, std::string> dataset_labels(const std::vector<CellRecord>& records) {
   std::set<std::string> paths;
   for (const CellRecord& r : records) paths.insert(r.dataset);
-  return short_paths(paths);
+  auto labels = short_paths(paths);
+  for (const CellRecord& r : records)
+    if (!r.dataset_label.empty()) labels[r.dataset] = r.dataset_label;
+  return labels;
 }
 
 PlaceKey place_of(const CellRecord& r) {
@@ -250,7 +256,7 @@ std::vector<TimedSetting> fastest_at_recall(const std::vector<CellRecord>& recor
   for (const TimedSetting& setting : timed_settings(records)) {
     const CellRecord& r = setting.record;
     if (!(r.recall_mean >= recall) || r.role == "oracle" || has_untimed_selection(r) || std::isnan(r.total_s)) continue;
-    const auto [place, fresh] = best.try_emplace({place_of(r), r.method, attends_exactly(r)}, setting);
+    const auto [place, fresh] = best.try_emplace({place_of(r), display_name(r), attends_exactly(r)}, setting);
     if (!fresh && r.total_s < place->second.record.total_s) place->second = setting;
   }
   std::vector<TimedSetting> picked;

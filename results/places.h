@@ -24,10 +24,15 @@ std::vector<std::string> settings_labels(const std::vector<Record>& records);
 template <class Record>
 std::vector<std::string> place_labels(const std::vector<Record>& records);
 
+/// What people call the method of a cell, with its settings: the config's label, or its name.
+inline const std::string& display_name(const CellSettings& cell) {
+  return cell.label.empty() ? cell.method : cell.label;
+}
+
 /// How each record was measured, where the records differ in it; empty where they don't.
 std::vector<std::string> setup_labels(const std::vector<CellRecord>& records);
 
-/// The captures of the records by path, for people.
+/// The captures of the records by path, for people: the config's labels, or short paths.
 std::map<std::string, std::string> dataset_labels(const std::vector<CellRecord>& records);
 
 /// What cells of one place agree in: their problem, and how they were measured.

@@ -58,8 +58,8 @@ class Ranking {
       std::map<std::pair<Kind, std::string>, RankRow> rows;
       std::set<std::string> baselines;
       for (const auto& [problem, record] : field.records) {
-        rows[{kind_of(*record), record->method}];
-        if (record->role == "baseline") baselines.insert(record->method);
+        rows[{kind_of(*record), display_name(*record)}];
+        if (record->role == "baseline") baselines.insert(display_name(*record));
       }
       for (auto& [name, row] : rows) {
         row = row_of(field, name.first, name.second);
@@ -151,7 +151,7 @@ class Ranking {
                                                    RankRow& row) const {
     std::vector<std::vector<TimedSetting>> measured(field.problems.size());
     for (const auto& [problem, s] : field.settings)
-      if (kind_of(s.record) == kind && s.record.method == method) measured[problem].push_back(s);
+      if (kind_of(s.record) == kind && display_name(s.record) == method) measured[problem].push_back(s);
     std::vector<std::optional<TimedSetting>> best(measured.size());
     for (std::size_t i = 0; i < measured.size(); ++i) {
       const std::size_t own = measured[i].size();

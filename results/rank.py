@@ -28,6 +28,7 @@ def rank(cells: pd.DataFrame, *, at_error: float | None = None, at_recall: float
     if (at_error is None) == (at_recall is None):
         raise ValueError("name a target: at_error or at_recall")
     target = Target(at_recall, at_error, each_head, slack)
+    cells = cells.assign(method=load.names(cells))
     cells = cells.assign(_problem=_problem_keys(cells), _kind=_kinds(cells), _part=_parts(cells, by))
     cells = cells.assign(**{name: "" for name in ("backend", "knob", "params") if name not in cells})
     settings = load.timed(cells).dropna(subset=["speedup", "total_s"])
@@ -81,7 +82,7 @@ def _parts(cells: pd.DataFrame, by: str | None) -> list[tuple[float, str]]:
     if by == "length":
         return [(length, str(length)) for length in cells.kv_len]
     if by == "dataset":
-        short = load.short_paths(cells.dataset.unique())
+        short = load.dataset_labels(cells, cells.dataset.unique())
         return [(0, short[path]) for path in cells.dataset]
     return [(0, "")] * len(cells)
 

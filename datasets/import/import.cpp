@@ -7,12 +7,14 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <stdexcept>
 
 #include "core/atomic_file.h"
 #include "core/nearest.h"
 #include "datasets/dataset.h"
 #include "datasets/import/import_inputs.h"
+#include "datasets/import/import_parts.h"
 #include "datasets/import/import_remarks.h"
 
 namespace salebench {
@@ -23,9 +25,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kPieceValues = 1 << 20;
 
 void check_options(const ImportOptions& o) {
-  if (o.inputs.size() != 1 && o.inputs.size() != 3)
-    throw std::invalid_argument(
-        fmt::format("import takes one file with q, k and v, or three files in this order, not {}", o.inputs.size()));
+  if (o.inputs.empty()) throw std::invalid_argument("import takes files with q, k and v, or a folder of them");
   if (o.inputs.size() == 1 && o.inputs[0].ends_with(".npy"))
     throw std::invalid_argument(fmt::format("{} holds one tensor; give three .npy files: q, k and v", o.inputs[0]));
   const std::vector<std::string> layouts = {"hld", "lhd", "bhld", "blhd"};
@@ -50,16 +50,45 @@ void check_options(const ImportOptions& o) {
   for (const std::string& input : inputs)
     if (fs::equivalent(input, o.out, ignored))
       throw std::invalid_argument(fmt::format("{} is both input and output", o.out));
-  if (fs::exists(o.out, ignored) && !o.force)
-    throw std::invalid_argument(fmt::format("{} exists; --force overwrites it", o.out));
+  if (o.append && o.force) throw std::invalid_argument("--append adds to a capture, --force overwrites it: not both");
+  if (fs::exists(o.out, ignored) && !o.force && !o.append)
+    throw std::invalid_argument(fmt::format("{} exists; --append adds to it, --force overwrites it", o.out));
 }
 
-/// The id as HDF5 can name a group. Throws std::invalid_argument.
-std::string problem_id(const ImportOptions& o) {
-  std::string id = !o.id.empty() ? o.id : fs::path(o.inputs.size() == 1 ? o.inputs[0] : o.out).stem().string();
+/// The ids of the problems that the capture has already.
+std::set<std::string> taken_ids(const ImportOptions& o) {
+  std::set<std::string> ids;
+  std::error_code ignored;
+  if (!o.append || !fs::exists(o.out, ignored)) return ids;
+  const Dataset there(o.out);
+  for (const ProblemInfo& problem : there.problems()) ids.insert(problem.id);
+  return ids;
+}
+
+/// Throws std::invalid_argument for what HDF5 can't name a group, and for what the capture has already.
+void check_id(const std::string& id, const ImportOptions& o, const std::set<std::string>& taken) {
   if (id.empty() || id == "." || id.find('/') != std::string::npos)
     throw std::invalid_argument(fmt::format("'{}' can't be the id of a problem; --id gives another", id));
-  return id;
+  if (taken.contains(id))
+    throw std::invalid_argument(fmt::format("{} has a problem '{}' already; --id gives another", o.out, id));
+}
+
+/// What is written beside the tensors. Throws as import_capture() does.
+CaptureProblem problem_of(const ImportOptions& o, const ImportPart& part) {
+  CaptureProblem problem;
+  problem.id = part.id;
+  problem.shape = problem_shape(part.inputs, o.layout);
+  if (o.first_key >= problem.shape.kv_len)
+    throw std::invalid_argument(
+        fmt::format("--first-key {}: there are {} keys, which count from 0", o.first_key, problem.shape.kv_len));
+  const bool all_bfloat16 = std::ranges::all_of(
+      part.inputs, [](const ImportInput& input) { return input.info.type == ElementType::kBfloat16; });
+  problem.dtype = !o.dtype.empty() ? o.dtype : all_bfloat16 ? "bfloat16" : "float16";
+  problem.causal = o.causal, problem.scale = o.scale, problem.layer = part.layer;
+  problem.window = o.window, problem.first_key = o.first_key, problem.softcap = o.softcap;
+  problem.has_output = !o.output.empty();
+  problem.texts = {{"model", o.model}, {"source", o.source}};
+  return problem;
 }
 
 /// Checks a piece of a tensor and rounds it; its rows begin with row `first` in the order of the file.
@@ -134,41 +163,38 @@ TensorLook copy_tensor(const ImportInput& input, CaptureWriter& writer, const st
 ImportResult import_capture(const ImportOptions& o, const ProgressCall& progress) {
   check_options(o);
   ImportResult result;
-  CaptureProblem& problem = result.problem;
-  problem.id = problem_id(o);
-  const std::vector<ImportInput> inputs = open_inputs(o);
-  problem.shape = problem_shape(inputs, o.layout);
-  if (o.first_key >= problem.shape.kv_len)
-    throw std::invalid_argument(
-        fmt::format("--first-key {}: there are {} keys, which count from 0", o.first_key, problem.shape.kv_len));
-  const bool all_bfloat16 =
-      std::ranges::all_of(inputs, [](const ImportInput& input) { return input.info.type == ElementType::kBfloat16; });
-  problem.dtype = !o.dtype.empty() ? o.dtype : all_bfloat16 ? "bfloat16" : "float16";
-  problem.causal = o.causal, problem.scale = o.scale, problem.layer = o.layer;
-  problem.window = o.window, problem.first_key = o.first_key, problem.softcap = o.softcap;
-  problem.has_output = !o.output.empty();
-  problem.texts = {{"model", o.model}, {"source", o.source}};
-
-  CaptureWriter writer(o.out);
+  const std::vector<ImportPart> parts = open_parts(o, result.warnings);
   double done = 0, all = 0;
-  for (const ImportInput& input : inputs) all += double(input.heads) * double(input.len);
+  const std::set<std::string> taken = taken_ids(o);
+  for (const ImportPart& part : parts) {
+    check_id(part.id, o, taken);
+    result.problems.push_back(problem_of(o, part));
+    for (const ImportInput& input : part.inputs) all += double(input.heads) * double(input.len);
+  }
+  CaptureWriter writer(o.out, o.append);
   const auto step = [&](std::size_t rows) {
     done += double(rows);
     if (progress && !progress(done / all)) throw Stopped("the import was stopped");
   };
   const std::string full = fmt::format("cannot write {}: is the disk full?", o.out);
-  std::map<std::string, TensorLook> looks;
-  try {
-    writer.begin(problem);
-    for (const ImportInput& input : inputs) looks.emplace(input.name, copy_tensor(input, writer, problem.dtype, step));
-  } catch (const h5::Error&) {
-    throw WriteError(full);
-  } catch (const WriteError&) {
-    throw WriteError(full);  // instead of the name of a temporary file
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const CaptureProblem& problem = result.problems[i];
+    std::map<std::string, TensorLook> looks;
+    try {
+      writer.begin(problem);
+      for (const ImportInput& input : parts[i].inputs)
+        looks.emplace(input.name, copy_tensor(input, writer, problem.dtype, step));
+    } catch (const h5::Error&) {
+      throw WriteError(full);
+    } catch (const WriteError&) {
+      throw WriteError(full);  // instead of the name of a temporary file
+    }
+    const std::string whose = parts.size() > 1 ? problem.id + ": " : "";
+    for (const auto& remarks :
+         {layout_remarks(problem.shape, o.layout), value_remarks(looks, problem.shape, o.first_key, o.layout)})
+      for (const std::string& remark : remarks) result.warnings.push_back(whose + remark);
   }
   writer.finish();
-  result.warnings = layout_remarks(problem.shape, o.layout);
-  std::ranges::copy(value_remarks(looks, problem.shape, o.first_key, o.layout), std::back_inserter(result.warnings));
   return result;
 }
 

@@ -22,22 +22,6 @@ constexpr std::uint64_t kLargestHeadDim = 1 << 16;
 
 using Keys = std::map<std::string, std::string>;
 
-/// "q=model.q,k=model.k". Throws std::invalid_argument.
-Keys parse_keys(const std::string& text) {
-  Keys keys;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find(',', at), text.size());
-    const std::string part = text.substr(at, end - at);
-    const std::size_t equals = part.find('=');
-    const std::string tensor = part.substr(0, equals);
-    if (equals == std::string::npos || equals + 1 == part.size() || std::ranges::count(kTensors, tensor) == 0 ||
-        !keys.emplace(tensor, part.substr(equals + 1)).second)
-      throw std::invalid_argument(fmt::format("--keys: '{}' is not one of q=NAME, k=NAME and v=NAME", part));
-    at = end + 1;
-  }
-  return keys;
-}
-
 /// The tensor of a file that has one of the names; with `or_only`, also the only one that there is. Throws DataError
 /// with near names, where `option` is what tells the right one.
 std::size_t find_tensor(const TensorFile& file, const std::vector<std::string>& wanted, const std::string& option,
@@ -82,6 +66,32 @@ void apply_layout(const ImportOptions& o, ImportInput& input) {
   }
 }
 
+/// The model's own output: a file of one tensor or of one named so, or else a tensor of the one input file.
+ImportInput open_output(const ImportOptions& o, const std::shared_ptr<TensorFile>& only_file) {
+  std::error_code ignored;
+  if (only_file && !std::filesystem::exists(o.output, ignored))
+    return make_input(o, "output", only_file, find_tensor(*only_file, {o.output}, "--output", false));
+  const std::shared_ptr<TensorFile> file = open_tensor_file(o.output);
+  return make_input(o, "output", file, find_tensor(*file, {"output", "out", "o"}, "--output", true));
+}
+
+}  // namespace
+
+Keys parse_keys(const std::string& text) {
+  Keys keys;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    const std::string part = text.substr(at, end - at);
+    const std::size_t equals = part.find('=');
+    const std::string tensor = part.substr(0, equals);
+    if (equals == std::string::npos || equals + 1 == part.size() || std::ranges::count(kTensors, tensor) == 0 ||
+        !keys.emplace(tensor, part.substr(equals + 1)).second)
+      throw std::invalid_argument(fmt::format("--keys: '{}' is not one of q=NAME, k=NAME and v=NAME", part));
+    at = end + 1;
+  }
+  return keys;
+}
+
 ImportInput make_input(const ImportOptions& o, std::string name, std::shared_ptr<TensorFile> file, std::size_t index) {
   ImportInput input;
   input.name = std::move(name);
@@ -94,17 +104,6 @@ ImportInput make_input(const ImportOptions& o, std::string name, std::shared_ptr
   apply_layout(o, input);
   return input;
 }
-
-/// The model's own output: a file of one tensor or of one named so, or else a tensor of the one input file.
-ImportInput open_output(const ImportOptions& o, const std::shared_ptr<TensorFile>& only_file) {
-  std::error_code ignored;
-  if (only_file && !std::filesystem::exists(o.output, ignored))
-    return make_input(o, "output", only_file, find_tensor(*only_file, {o.output}, "--output", false));
-  const std::shared_ptr<TensorFile> file = open_tensor_file(o.output);
-  return make_input(o, "output", file, find_tensor(*file, {"output", "out", "o"}, "--output", true));
-}
-
-}  // namespace
 
 std::string ImportInput::where() const {
   return fmt::format("{}, tensor {}{}", file->path(), name,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +25,13 @@ struct ImportInput {
 
   std::string where() const;
 };
+
+/// A tensor of a file by the layout. Throws DataError for one of another type or shape.
+ImportInput make_input(const ImportOptions& options, std::string name, std::shared_ptr<TensorFile> file,
+                       std::size_t index);
+
+/// "q=model.q,k=model.k". Throws std::invalid_argument.
+std::map<std::string, std::string> parse_keys(const std::string& text);
 
 /// q, k and v, and the model's output where `options.output` names it. Throws DataError for a tensor that is missing,
 /// of another type, or not of the layout, and std::invalid_argument for keys that make no sense.

@@ -51,7 +51,7 @@ std::vector<MethodSetting> expand_settings(const SweepConfig& sweep) {
     for (const ParamValues& values : expand(config)) {
       const auto method = make_method(config.name, values);
       if (seen.insert({config.name, param_values(method->all_params())}).second)
-        settings.push_back({config.name, values});
+        settings.push_back({config.name, values, config.label});
     }
   return settings;
 }

@@ -72,6 +72,7 @@ std::optional<double> only_value(const Rows& rows) {
 YAML::Node dataset_node(const DatasetConfig& dataset) {
   YAML::Node node;
   node["path"] = dataset.path;
+  if (!dataset.label.empty()) node["label"] = dataset.label;
   node["problems"] = dataset.problems;
   if (dataset.lengths != std::vector<int>{0}) node["lengths"] = dataset.lengths;
   if (dataset.repeats != std::vector<int>{1}) node["repeat"] = dataset.repeats;
@@ -104,6 +105,7 @@ Rows rows_of(const CalibrateConfig& config, const MethodSetting& setting, const 
 
 YAML::Node grid_of(const MethodSetting& setting) {
   YAML::Node grid(YAML::NodeType::Map);
+  if (!setting.label.empty()) grid["label"] = setting.label;
   for (const auto& [name, value] : setting.values) grid[name] = value;
   return grid;
 }

@@ -15,7 +15,8 @@ namespace salebench {
 /// A method with all of its parameters but the knob.
 struct MethodSetting {
   std::string method;
-  ParamValues values;  ///< those that the config sets
+  ParamValues values;      ///< those that the config sets
+  std::string label = {};  ///< what it calls them
 
   std::string text() const { return method + (values.empty() ? "" : " ") + param_text(values); }
 };

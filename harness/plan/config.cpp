@@ -1,11 +1,13 @@
 #include "harness/plan/config.h"
 
 #include <fmt/format.h>
+#include <glob.h>
 #include <omp.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 
 #include "core/registry.h"
 #include "harness/plan/backends.h"
@@ -79,31 +81,53 @@ int threads_of_environment() {
   return threads >= 1 && threads <= kMostThreads ? threads : 0;
 }
 
-DatasetConfig read_dataset(const YamlDocument& document, const YAML::Node& node, const std::string& key_path) {
+/// The files that a glob names, sorted; none where a file of that very name exists.
+std::vector<std::string> files_of_glob(const std::string& pattern) {
+  std::error_code ignored;
+  std::vector<std::string> files;
+  if (fs::exists(pattern, ignored) || pattern.find_first_of("*?[") == std::string::npos) return files;
+  glob_t found{};
+  if (::glob(pattern.c_str(), 0, nullptr, &found) == 0) files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  return files;
+}
+
+/// One capture, or those that a glob names, each with the label and the end of its own name.
+std::vector<DatasetConfig> read_dataset(const YamlDocument& document, const YAML::Node& node,
+                                        const std::string& key_path) {
   YamlMap map(document, node, key_path);
   DatasetConfig dataset;
   dataset.path = map.text("path", "");
+  dataset.label = map.text("label", "");
   dataset.problems = map.texts("problems", {"*"});
   dataset.lengths = map.integers("lengths", {0}, 1, 1 << 30);
   dataset.repeats = map.integers("repeat", {1}, 1, 4096);
   map.done();
   dataset.path = beside_config(document, dataset.path);
   document.resolved(map.required("path"), dataset.path);
-  return dataset;
+  const std::vector<std::string> files = files_of_glob(dataset.path);
+  if (files.empty()) return {dataset};
+  std::vector<DatasetConfig> all;
+  for (const std::string& file : files) {
+    all.push_back(dataset);
+    all.back().path = file, all.back().glob = dataset.path;
+    if (!dataset.label.empty() && files.size() > 1) all.back().label += "/" + fs::path(file).stem().string();
+  }
+  return all;
 }
 
 /// Checks every value against the method's own parameters.
 MethodConfig read_method(const YamlDocument& document, const std::string& name, const YAML::Node& node,
                          const std::string& key_path) {
-  MethodConfig config{name, {}};
   YamlMap map(document, node, key_path);
+  MethodConfig config{name, map.text("label", ""), {}};
   const auto method = method_info(name).make();
   for (std::size_t i = 0; i < method->all_params().size(); ++i) {  // whose allowed values may depend on those before
     Param param = method->all_params()[i];
     if (!map.has(param.name())) continue;
     if (param.type() == "path") keep_paths(document, map.required(param.name()));
     std::vector<std::string> values;
-    for (const std::string& text : map.texts(param.name(), {})) {
+    for (const std::string& text : map.axis(param.name(), {}, param.type() == "int")) {
       try {
         param.parse(param.type() == "path" ? beside_config(document, text) : text);
         method->all_params();
@@ -174,8 +198,15 @@ std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& 
   const YAML::Node datasets = map.required("datasets");
   if (!datasets.IsSequence() || datasets.size() == 0)
     document.fail(datasets, map.path_of("datasets"), "must be a list of captures");
-  for (std::size_t i = 0; i < datasets.size(); ++i)
-    configs.push_back(read_dataset(document, datasets[i], fmt::format("{}.{}", map.path_of("datasets"), i)));
+  std::map<std::string, std::string> labels;  // to the paths that they stand for
+  for (std::size_t i = 0; i < datasets.size(); ++i) {
+    const std::string key_path = fmt::format("{}.{}", map.path_of("datasets"), i);
+    for (DatasetConfig& dataset : read_dataset(document, datasets[i], key_path)) {
+      if (!dataset.label.empty() && labels.try_emplace(dataset.label, dataset.path).first->second != dataset.path)
+        document.fail(datasets[i], key_path + ".label", fmt::format("'{}' is that of another capture", dataset.label));
+      configs.push_back(std::move(dataset));
+    }
+  }
   return configs;
 }
 

@@ -26,6 +26,8 @@ struct MeasureConfig {
 /// Which problems of a capture take part, and how much of them.
 struct DatasetConfig {
   std::string path;                   ///< absolute
+  std::string label;                  ///< what people call it; empty for an end of its path
+  std::string glob;                   ///< what named it among others; empty where that was its path
   std::vector<std::string> problems;  ///< globs
   std::vector<int> lengths;           ///< prefixes; 0 for the whole
   std::vector<int> repeats;           ///< copies of the heads
@@ -34,6 +36,7 @@ struct DatasetConfig {
 /// One grid of a method: each parameter with the values it takes.
 struct MethodConfig {
   std::string name;
+  std::string label;  ///< what people call these settings; empty for the method's name
   std::vector<std::pair<std::string, std::vector<std::string>>> axes;
 };
 
@@ -67,11 +70,11 @@ std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& 
 /// The sweep that a config's root describes; the section `calibrate` is the caller's to read. Throws UsageError.
 SweepConfig read_sweep(const YamlDocument& document, YamlMap& root);
 
-/// Reads and checks a config with `key=value` overrides. Throws UsageError with file, line, column, and the nearest
-/// right name for a wrong one.
 /// Threads that a cell's kernels use.
 int threads_of(const SweepConfig& sweep);
 
+/// Reads and checks a config with `key=value` overrides. Throws UsageError with file, line, column, and the nearest
+/// right name for a wrong one.
 SweepConfig read_config(const std::string& path, const std::vector<std::string>& overrides);
 
 }  // namespace salebench

@@ -60,7 +60,7 @@ void add_views(const DatasetConfig& config, const Dataset& dataset, const Proble
     const std::string single = fingerprint(apply_view(whole, {length, 1}).view(), info);
     for (const int repeat : config.repeats) {
       const ProblemView view = {length, repeat};
-      views.push_back({dataset.path(), shared, view, Dataset::shape_of(info, view),
+      views.push_back({dataset.path(), config.label, shared, view, Dataset::shape_of(info, view),
                        repeat == 1 ? single : fmt::format("{}x{}", single, repeat), single, doubt});
     }
   }
@@ -78,10 +78,11 @@ std::string why_unsupported(const PlannedCell& cell, const Method& method) {
 }
 
 PlannedCell plan_cell(const SweepConfig& sweep, const CheckedView& v, const std::string& backend, int round,
-                      const std::string& name, const ParamValues& values, bool quick) {
-  const auto method = make_method(name, values);
+                      const MethodConfig& config, const ParamValues& values, bool quick) {
+  const auto method = make_method(config.name, values);
   PlannedCell cell;
-  static_cast<MethodOnData&>(cell) = method_on_data(name, *method, values, v.dataset, v.fingerprint);
+  static_cast<MethodOnData&>(cell) = method_on_data(config.name, *method, values, v.dataset, v.fingerprint);
+  cell.label = config.label, cell.dataset_label = v.dataset_label;
   cell.threads = threads_of(sweep), cell.backend = backend, cell.round = round;
   cell.cache = sweep.measure.cache, cell.baseline = sweep.measure.baseline;
   cell.problem = v.problem, cell.length = v.view.length, cell.repeat = v.view.repeat;
@@ -100,6 +101,8 @@ std::string role_name(Role role) {
 
 std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datasets) {
   std::vector<CheckedView> views;
+  std::map<std::pair<std::string, std::string>, bool>
+      matches;  // whether a glob of problems names any, by glob of paths
   for (const DatasetConfig& config : datasets) {
     const Dataset dataset = open_capture(config.path);
     std::vector<std::string> ids;
@@ -112,9 +115,12 @@ std::vector<CheckedView> check_datasets(const std::vector<DatasetConfig>& datase
         matched = true;
         add_views(config, dataset, info, views);
       }
-      if (!matched) dataset.problem(glob);  // throws, naming the nearest
+      if (!matched && config.glob.empty()) dataset.problem(glob);  // throws, naming the nearest
+      if (!config.glob.empty()) matches[{config.glob, glob}] |= matched;
     }
   }
+  for (const auto& [globs, matched] : matches)
+    if (!matched) throw DataError(fmt::format("no capture of {} has a problem '{}'", globs.first, globs.second));
   return views;
 }
 
@@ -133,10 +139,10 @@ std::unique_ptr<Method> PlannedCell::make() const {
   return make_method(method, param_values_of(params));
 }
 
-std::string PlannedCell::label() const {
+std::string PlannedCell::title() const {
   const std::string attention = attention_text(*problem);
-  return fmt::format("{}{}{} | {}{}{}{} {}{}{}", method, settings.empty() ? "" : " ", settings, dataset_label,
-                     dataset_label.empty() ? "" : " ", problem->id,
+  return fmt::format("{}{}{} | {}{}{}{} {}{}{}", display_name(*this), settings.empty() ? "" : " ", settings,
+                     dataset_name, dataset_name.empty() ? "" : " ", problem->id,
                      attention.empty() ? "" : fmt::format(" ({})", attention), shape().kv_len,
                      repeat > 1 ? fmt::format(" x{}", repeat) : "", backend == "cpu" ? "" : " " + backend);
 }
@@ -154,8 +160,9 @@ void name_datasets(Plan& plan) {
   std::set<std::string> paths;
   for (const PlannedCell& cell : plan.cells) paths.insert(cell.dataset);
   if (paths.size() < 2) return;
-  const auto labels = short_paths(paths);
-  for (PlannedCell& cell : plan.cells) cell.dataset_label = labels.at(cell.dataset);
+  const auto names = short_paths(paths);
+  for (PlannedCell& cell : plan.cells)
+    cell.dataset_name = cell.dataset_label.empty() ? names.at(cell.dataset) : cell.dataset_label;
 }
 
 /// Says which problems are measured once although they are asked for twice.
@@ -181,7 +188,7 @@ Plan make_plan(SweepConfig sweep, bool quick) {
       for (const std::string& backend : plan.sweep.backends)
         for (const MethodConfig& config : plan.sweep.methods)
           for (const ParamValues& values : expand(config)) {
-            PlannedCell cell = plan_cell(plan.sweep, view, backend, round, config.name, values, quick);
+            PlannedCell cell = plan_cell(plan.sweep, view, backend, round, config, values, quick);
             if (seen.insert(cell.id).second) plan.cells.push_back(std::move(cell));
           }
   name_datasets(plan);
@@ -198,12 +205,12 @@ std::vector<ProblemRecord> Plan::problems() const {
 
 ChoiceFilter cell_filter(const Plan& plan, const Choice& choice) {
   std::vector<std::string> names;
-  for (const PlannedCell& cell : plan.cells) names.push_back(cell.id), names.push_back(cell.label());
+  for (const PlannedCell& cell : plan.cells) names.push_back(cell.id), names.push_back(cell.title());
   return {choice, names};
 }
 
 bool matches(const PlannedCell& cell, const ChoiceFilter& filter) {
-  return filter(cell.id, cell.label());
+  return filter(cell.id, cell.title());
 }
 
 }  // namespace salebench

@@ -21,7 +21,7 @@ namespace salebench {
 struct PlannedCell : CellSettings {
   std::shared_ptr<const ProblemInfo> problem;  ///< as captured
   int length = 0;                              ///< of its prefix that is used; 0 for the whole
-  std::string dataset_label;      ///< what tells its path from those of others in the plan; empty if it is the only one
+  std::string dataset_name;       ///< what tells its path from those of others in the plan; empty if it is the only one
   std::string truth_fingerprint;  ///< of the problem with one copy of the heads, which is what the truth cache holds
   std::string unsupported;        ///< why the method can't run this problem; empty if it can
   std::string doubt;              ///< how the capture contradicts itself; empty if it does not
@@ -31,7 +31,7 @@ struct PlannedCell : CellSettings {
   /// The method with its parameters.
   std::unique_ptr<Method> make() const;
   /// "sale threshold=0.004 | layer17_kv1 8192"
-  std::string label() const;
+  std::string title() const;
 };
 
 /// Everything that a worker needs to know.
@@ -48,7 +48,7 @@ struct Plan {
 
 /// A view of a problem, loaded once to check its values and take its fingerprint.
 struct CheckedView {
-  std::string dataset;
+  std::string dataset, dataset_label;
   std::shared_ptr<const ProblemInfo> problem;
   ProblemView view;
   Shape shape;

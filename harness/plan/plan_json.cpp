@@ -12,7 +12,7 @@ namespace salebench {
 
 namespace {
 
-constexpr int kVersion = 3;
+constexpr int kVersion = 4;
 
 /// The inverse of json_of().
 template <class Record>
@@ -35,7 +35,7 @@ const std::vector<Column<PlannedCell>>& columns<PlannedCell>() {
       joined<R>({settings_columns<R>(),
                  {
                      {"length", "tokens", "prefix of the capture; 0 for the whole", &R::length},
-                     {"dataset_label", "", "what tells its path from others", &R::dataset_label},
+                     {"dataset_name", "", "what tells its path from others", &R::dataset_name},
                      {"truth_fingerprint", "", "fingerprint with one copy of the heads", &R::truth_fingerprint},
                      {"unsupported", "", "why the method can't run the problem", &R::unsupported},
                      {"doubt", "", "how the capture contradicts itself", &R::doubt},

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <limits>
 #include <set>
 
 #include "core/nearest.h"
@@ -95,10 +97,39 @@ std::vector<std::string> YamlMap::texts(const std::string& key, const std::vecto
   return list;
 }
 
+std::vector<std::string> YamlMap::axis(const std::string& key, const std::vector<std::string>& otherwise, bool whole) {
+  if (!has(key) || !node_[key].IsMap()) return texts(key, otherwise);
+  constexpr int kMostSteps = 1000;
+  YamlMap range = map(key);
+  for (const char* needed : {"from", "to", "steps"}) range.required(needed);
+  const double least = std::numeric_limits<double>::lowest(), most = std::numeric_limits<double>::max();
+  const double from = range.number("from", 0, least, most), to = range.number("to", 0, least, most);
+  const int steps = range.integer("steps", 2, 2, kMostSteps);
+  const bool log = range.choice("scale", "linear", {"linear", "log"}) == "log";
+  range.done();
+  if (log && !(from > 0 && to > 0))
+    document_.fail(node_[key], path_of(key), "with scale: log both ends must be above 0");
+  std::vector<std::string> list;
+  for (int i = 0; i < steps; ++i) {
+    const double share = double(i) / (steps - 1);
+    const double value = i == 0           ? from
+                         : i == steps - 1 ? to
+                         : log            ? from * std::pow(to / from, share)
+                                          : from + share * (to - from);
+    const bool is_end = i == 0 || i == steps - 1;
+    list.push_back(whole    ? fmt::format("{:.0f}", value)
+                   : is_end ? fmt::format("{}", value)
+                            : fmt::format("{:.4g}", value));
+  }
+  std::set<std::string> seen;
+  std::erase_if(list, [&](const std::string& value) { return !seen.insert(value).second; });
+  return list;
+}
+
 std::vector<int> YamlMap::integers(const std::string& key, const std::vector<int>& otherwise, int low, int high) {
   if (!has(key)) return otherwise;
   std::vector<int> list;
-  for (const std::string& item : texts(key, {})) {
+  for (const std::string& item : axis(key, {}, true)) {
     int value = 0;
     if (!parse_number(item, &value))
       document_.fail(node_[key], path_of(key), fmt::format("'{}' is not a whole number", item));

@@ -70,6 +70,9 @@ class YamlMap {
                                    const std::vector<std::string>& allowed);
   /// A scalar or a list of scalars, as a list.
   std::vector<std::string> texts(const std::string& key, const std::vector<std::string>& otherwise);
+  /// The same, or a range of numbers, {from: 0.05, to: 0.4, steps: 8, scale: log}: ends included, to four digits, whole
+  /// ones rounded, each once.
+  std::vector<std::string> axis(const std::string& key, const std::vector<std::string>& otherwise, bool whole);
   std::vector<int> integers(const std::string& key, const std::vector<int>& otherwise, int low, int high);
 
   std::string path_of(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }

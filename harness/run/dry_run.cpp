@@ -52,11 +52,11 @@ void print_dry_run(const Plan& plan) {
   for (const PlannedCell& cell : plan.cells) {
     if (!cell.unsupported.empty()) {
       ++skipped;
-      fmt::print("skip  {}  {}: {}\n", cell.id, cell.label(), cell.unsupported);
+      fmt::print("skip  {}  {}: {}\n", cell.id, cell.title(), cell.unsupported);
       continue;
     }
     seconds += estimate_seconds(cell, plan.sweep.measure, plan.quick, flops);
-    fmt::print("run   {}  {}\n", cell.id, cell.label());
+    fmt::print("run   {}  {}\n", cell.id, cell.title());
   }
   fmt::print(
       "{} cells to run, {} skipped; about {}, at {:.0f} GFLOP/s of the dense kernel in a probe on the CPU and "

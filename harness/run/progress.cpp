@@ -11,7 +11,7 @@ std::string Progress::counts() const {
 }
 
 void Progress::starting(const PlannedCell& cell) {
-  line_.show(fmt::format("{} {} ...", counts(), cell.label()));
+  line_.show(fmt::format("{} {} ...", counts(), cell.title()));
 }
 
 void Progress::finished(const PlannedCell& cell, const CellRecord& r) {
@@ -26,7 +26,7 @@ void Progress::finished(const PlannedCell& cell, const CellRecord& r) {
     ++(r.status == "unsupported" ? skipped_ : failed_);
     what = fmt::format("{}: {}", r.status, r.reason);
   }
-  line_.keep(fmt::format("{} {} | {}{}", counts(), cell.label(), what, line_.eta(done_, cells_)));
+  line_.keep(fmt::format("{} {} | {}{}", counts(), cell.title(), what, line_.eta(done_, cells_)));
   if (r.status != "ok") line_.move_on();  // a failure stays on the screen
 }
 

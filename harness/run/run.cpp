@@ -200,8 +200,8 @@ void print_failures(const std::vector<CellRecord>& records, const RunFolder& fol
   for (std::size_t i = 0; i < records.size(); ++i) {
     const CellRecord& r = records[i];
     if (r.status == "ok" || r.status == "unsupported" || r.status == "interrupted") continue;
-    fmt::print(stderr, "{}: {} {} on {} {}: {}\n  log    {}\n  repeat {}\n", r.status, r.method, r.settings, places[i],
-               r.problem.shape.kv_len, r.reason, folder.log_path(r.id), r.repro);
+    fmt::print(stderr, "{}: {} {} on {} {}: {}\n  log    {}\n  repeat {}\n", r.status, display_name(r), r.settings,
+               places[i], r.problem.shape.kv_len, r.reason, folder.log_path(r.id), r.repro);
   }
 }
 

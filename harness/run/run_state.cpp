@@ -36,7 +36,9 @@ std::vector<CellResult> RunState::results(const Plan& plan) const {
   for (const PlannedCell& cell : plan.cells) {
     if (const auto found = done_.find(cell.id); found != done_.end()) {
       results.push_back(found->second);
-      results.back().cell.dataset = cell.dataset;  // which may have moved since: the id is of its values
+      CellRecord& record = results.back().cell;
+      record.dataset = cell.dataset;  // which may have moved since: the id is of its values
+      record.label = cell.label, record.dataset_label = cell.dataset_label;
     } else {
       CellRecord& record = results.emplace_back().cell;
       record = planned_record(plan, cell);

@@ -66,7 +66,7 @@ std::string cells_table(const Comparison& comparison, const CompareOptions& opti
   for (std::size_t i = 0; i < records.size(); ++i) {
     const ComparedCell& c = comparison.cells[i];
     if (!all_cells && !has_changed(c)) continue;
-    rows.push_back({places[i], std::to_string(c.base.problem.shape.kv_len), c.base.method, labels[i],
+    rows.push_back({places[i], std::to_string(c.base.problem.shape.kv_len), display_name(c.fresh), labels[i],
                     number_text(c.base.total_s, "{:.3g}", 1e3), number_text(c.fresh.total_s, "{:.3g}", 1e3),
                     number_text(c.ratio, "{:.3f}"), number_text(c.relative, "{:.3f}"), interval_text(c),
                     number_text(c.adjusted, "{:.2g}"), cell_text(c, options.processes)});

@@ -47,7 +47,7 @@ Row report_row(const Line& line) {
   const CellRecord& r = line.record;
   return {line.place,
           std::to_string(r.problem.shape.kv_len),
-          r.method,
+          display_name(r),
           line.settings,
           number_text(r.density, "{:.4f}"),
           number_text(r.recall_mean, "{:.4f}"),
@@ -159,7 +159,7 @@ std::string left_out(const std::vector<CellRecord>& records, double recall, bool
   if (rivals.empty()) return "\nnothing was measured\n";
   const CellRecord& best = **std::ranges::max_element(rivals, {}, [](const CellRecord* r) { return r->recall_mean; });
   return fmt::format("\nno cell has a mean recall of {}; the highest is {:.10g}, of {}{}{}\n", recall, best.recall_mean,
-                     best.method, best.settings.empty() ? "" : " ", best.settings);
+                     display_name(best), best.settings.empty() ? "" : " ", best.settings);
 }
 
 }  // namespace

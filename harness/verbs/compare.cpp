@@ -76,7 +76,7 @@ class Compare : public Verb {
   }
 
   void check_method(const std::vector<CellRecord>& records, const std::string& name) const {
-    const auto of_it = [&](const CellRecord& r) { return r.method == name; };
+    const auto of_it = [&](const CellRecord& r) { return display_name(r) == name; };
     if (std::ranges::none_of(records, of_it)) throw UsageError(base_ + " has no cells of method " + name);
     for (const CellRecord& r : records) {
       if (!of_it(r)) continue;

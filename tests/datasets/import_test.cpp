@@ -164,7 +164,7 @@ TEST_F(Import, WritesWhatTheOptionsSay) {
   options.inputs = {write("layer10.npz", npz(tensors, "f2", Zip::kStored))};
   options.out = path("mine.h5");
   options.scale = 0.5, options.causal = false, options.layer = 10, options.model = "m", options.source = "s";
-  EXPECT_EQ(import_capture(options).problem.id, "layer10");
+  EXPECT_EQ(import_capture(options).problems.at(0).id, "layer10");
   const ProblemInfo info = Dataset(options.out).problem("layer10");
   EXPECT_EQ(info.scale, 0.5);
   EXPECT_FALSE(info.causal);
@@ -172,7 +172,7 @@ TEST_F(Import, WritesWhatTheOptionsSay) {
   EXPECT_EQ(info.model + info.source, "ms");
   options.inputs = write_npys(tensors, "f2");
   options.force = true;
-  EXPECT_EQ(import_capture(options).problem.id, "mine");
+  EXPECT_EQ(import_capture(options).problems.at(0).id, "mine");
 }
 
 TEST_F(Import, FindsTensorsByName) {
@@ -229,7 +229,7 @@ TEST_F(Import, RefusesOptionsThatMakeNoSense) {
     expect_refused<std::invalid_argument>(inputs, {says}, options);
   };
   const auto nothing = [](ImportOptions&) {};
-  refused({npys[0], npys[1]}, "not 2", nothing);
+  expect_refused({npys[0], npys[1]}, {"has no v"});
   refused({npys[0]}, "holds one tensor", nothing);
   refused({path("a.pt")}, "only .npy, .npz and .safetensors", nothing);
   refused(npys, "did you mean 'bhld'?", [](ImportOptions& o) { o.layout = "bhl"; });

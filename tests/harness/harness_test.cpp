@@ -78,7 +78,7 @@ TEST(Plan, ExpandsAxesAndNamesCellsByContent) {
   EXPECT_TRUE(matches(plan.cells[0], cell_filter(plan, {})));
   EXPECT_FALSE(matches(plan.cells[0], cell_filter(plan, {{"*block*"}, {}})));
   EXPECT_FALSE(matches(plan.cells[0], cell_filter(plan, {{"dense*"}, {"*den*"}})));
-  const ChoiceFilter one = cell_filter(plan, {{plan.cells[0].label()}, {}});
+  const ChoiceFilter one = cell_filter(plan, {{plan.cells[0].title()}, {}});
   EXPECT_EQ(std::ranges::count_if(plan.cells, [&](const PlannedCell& cell) { return matches(cell, one); }), 1);
 }
 
