@@ -93,6 +93,7 @@ template <class R>
 std::vector<Column<R>> provenance_columns() {
   return {
       {"device", "", "the GPU of backend cuda", &R::device},
+      {"device_uuid", "", "which one of its kind", &R::device_uuid},
       {"truth_rows", "", "query rows that accuracy is measured on", &R::truth_rows},
       {"gpu_before", "", "nvidia-smi's readings before the cell was timed, JSON", &R::gpu_before},
       {"gpu_after", "", "the same after it", &R::gpu_after},
@@ -101,6 +102,7 @@ std::vector<Column<R>> provenance_columns() {
        &R::device_bytes_peak},
       {"wall_s", "s", "wall time of the whole cell", &R::wall_s},
       {"host", "", "CPU that the cell was measured on", &R::host},
+      {"node", "", "name of the machine that the cell was measured on", &R::node},
       {"simd", "", "instruction set of the CPU kernels", &R::simd},
       {"note", "", "what --note said when the cell was measured", &R::note},
       {"load", "", "load average of the last minute when the cell began, its own run's work included", &R::load},

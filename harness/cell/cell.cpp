@@ -43,7 +43,7 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   CellRecord c;
   static_cast<CellSettings&>(c) = cell;
   c.problem = without_texts(*cell.problem), c.problem.shape = cell.shape();
-  c.git_sha = git_revision(), c.host = cpu_model(), c.simd = cpu::simd_name(), c.note = plan.note;
+  c.git_sha = git_revision(), c.host = cpu_model(), c.node = node_name(), c.simd = cpu::simd_name(), c.note = plan.note;
   // The config that the run keeps holds the overrides, and paths that lead to the data from anywhere.
   c.repro =
       fmt::format("salebench run {} --only {} --in-process{} --force -o {}", shell_word(plan.folder + "/config.yaml"),
@@ -53,7 +53,7 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
 
 CellResult run_cell(const Plan& plan, const PlannedCell& cell, const TruthCache& cache) {
   const LoadWatch watch;
-  omp_set_num_threads(threads_of(plan.sweep));
+  omp_set_num_threads(cell.threads);
   CellResult result;
   result.cell = planned_record(plan, cell);
   result.cell.load = load_average();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "harness/support/errors.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cuda/device/device_method.h"
 #include "kernels/cuda/device/devices.h"
@@ -55,6 +56,23 @@ const std::vector<const Backend*>& backends() {
   static const Cuda cuda;
   static const std::vector<const Backend*> all = {&cpu, &cuda};
   return all;
+}
+
+std::vector<std::string> gpus_called(const std::vector<std::string>& devices) {
+  const CudaDevices found = cuda_devices();
+  std::vector<std::string> uuids;
+  if (devices.empty() || !found.why_none.empty()) return uuids;
+  if (devices == std::vector<std::string>{"all"}) {
+    for (const CudaDevice& device : found.devices) uuids.push_back(device.uuid);
+    return uuids;
+  }
+  for (const std::string& number : devices) {
+    if (std::stoul(number) >= found.devices.size())
+      throw NoDevice(fmt::format("devices: there is no GPU {}, of the {} here the last is {}", number,
+                                 found.devices.size(), found.devices.size() - 1));
+    uuids.push_back(found.devices[std::stoul(number)].uuid);
+  }
+  return uuids;
 }
 
 const Backend& backend_called(const std::string& name) {

@@ -27,6 +27,9 @@ class Backend {
   virtual double planned_flops(double cpu_flops) const { return cpu_flops; }
 };
 
+/// The uuids of the GPUs that a config's `devices` names. Throws NoDevice for one that this machine does not have.
+std::vector<std::string> gpus_called(const std::vector<std::string>& devices);
+
 /// All that the program knows, whatever this build has; the CPU first.
 const std::vector<const Backend*>& backends();
 

@@ -149,6 +149,20 @@ MethodConfig read_method(const YamlDocument& document, const std::string& name, 
   return config;
 }
 
+/// "all", a number or numbers of GPUs, as nvidia-smi counts what CUDA may see.
+std::vector<std::string> read_devices(YamlMap& root) {
+  constexpr int kMostDevices = 1024;
+  const std::vector<std::string> devices = root.texts("devices", {});
+  if (devices == std::vector<std::string>{"all"}) return devices;
+  std::vector<std::string> numbers;
+  for (const int number : root.integers("devices", {}, 0, kMostDevices)) {
+    numbers.push_back(std::to_string(number));
+    if (std::ranges::count(numbers, numbers.back()) > 1)
+      root.document().fail(root.required("devices"), "devices", fmt::format("{} is there twice", number));
+  }
+  return numbers;
+}
+
 std::vector<MethodConfig> read_methods(const YamlDocument& document, const YamlMap& map) {
   std::vector<MethodConfig> configs;
   for (const auto& entry : map.node()) {
@@ -224,6 +238,7 @@ SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
       document.fail(root.required("backend"), "backend", error.what());
     }
   }
+  sweep.devices = read_devices(root);
   sweep.measure = read_measure(root.map("measure"));
   YamlMap limits = root.map("limits");
   sweep.cell_timeout = limits.number("cell_timeout", sweep.cell_timeout, 0.1, kDay);

@@ -49,6 +49,7 @@ struct SweepConfig {
   std::string run;
   std::vector<DatasetConfig> datasets;
   std::vector<std::string> backends;
+  std::vector<std::string> devices;  ///< GPUs by number, or "all"; empty for the first
   std::vector<MethodConfig> methods;
   MeasureConfig measure;
   double cell_timeout = 600;  ///< seconds

@@ -179,7 +179,8 @@ void warn_of_equals(const std::vector<CheckedView>& views) {
 }  // namespace
 
 Plan make_plan(SweepConfig sweep, bool quick) {
-  Plan plan{std::move(sweep), quick, {}, {}, {}};
+  Plan plan;
+  plan.sweep = std::move(sweep), plan.quick = quick;
   std::set<std::string> seen;
   const std::vector<CheckedView> views = check_datasets(plan.sweep.datasets);
   warn_of_equals(views);
@@ -189,6 +190,7 @@ Plan make_plan(SweepConfig sweep, bool quick) {
         for (const MethodConfig& config : plan.sweep.methods)
           for (const ParamValues& values : expand(config)) {
             PlannedCell cell = plan_cell(plan.sweep, view, backend, round, config, values, quick);
+            cell.order = int(plan.cells.size());
             if (seen.insert(cell.id).second) plan.cells.push_back(std::move(cell));
           }
   name_datasets(plan);

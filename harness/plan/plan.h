@@ -25,6 +25,8 @@ struct PlannedCell : CellSettings {
   std::string truth_fingerprint;  ///< of the problem with one copy of the heads, which is what the truth cache holds
   std::string unsupported;        ///< why the method can't run this problem; empty if it can
   std::string doubt;              ///< how the capture contradicts itself; empty if it does not
+  int order = 0;                  ///< its place in the whole sweep
+  std::string waits_for;          ///< why this machine can't run it, which another may; empty if it can
 
   ProblemView view() const { return {length, repeat}; }
   Shape shape() const { return Dataset::shape_of(*problem, view()); }
@@ -37,9 +39,12 @@ struct PlannedCell : CellSettings {
 /// Everything that a worker needs to know.
 struct Plan {
   SweepConfig sweep;
-  bool quick = false;  ///< every cell once; its time is marked unusable
-  std::string note;    ///< what --note said, for the cells that are measured now
-  std::string folder;  ///< of the run, absolute
+  bool quick = false;             ///< every cell once; its time is marked unusable
+  std::string note;               ///< what --note said, for the cells that are measured now
+  std::string folder;             ///< of the run, absolute
+  std::string shard;              ///< "2/3" for the second of three parts of a sweep; empty for all of it
+  int whole = 0;                  ///< cells of all parts, where this is one
+  std::vector<std::string> gpus;  ///< uuids of those that cells are spread over; empty for what CUDA takes first
   std::vector<PlannedCell> cells;
 
   const PlannedCell& cell(const std::string& id) const;  ///< throws UsageError

@@ -39,6 +39,8 @@ const std::vector<Column<PlannedCell>>& columns<PlannedCell>() {
                      {"truth_fingerprint", "", "fingerprint with one copy of the heads", &R::truth_fingerprint},
                      {"unsupported", "", "why the method can't run the problem", &R::unsupported},
                      {"doubt", "", "how the capture contradicts itself", &R::doubt},
+                     {"order", "", "its place in the whole sweep", &R::order},
+                     {"waits_for", "", "why the machine can't run the cell", &R::waits_for},
                  }});
   return table;
 }
@@ -69,6 +71,8 @@ const std::vector<Column<Plan>>& columns<Plan>() {
       {"quick", "", "every cell once", follow<R, &R::quick>},
       {"note", "", "what --note said", &R::note},
       {"folder", "", "of the run", &R::folder},
+      {"shard", "", "which part of the sweep it is", &R::shard},
+      {"whole", "", "cells of all parts", &R::whole},
   };
   return table;
 }
@@ -77,6 +81,7 @@ std::string plan_to_json(const Plan& plan) {
   const std::vector<ProblemRecord> problems = plan.problems();
   nlohmann::json json = json_of(plan);
   json["plan_version"] = kVersion;
+  json["gpus"] = plan.gpus;
   Places places;
   for (const ProblemRecord& problem : problems) {
     places[{problem.path, problem.info.id}] = json["problems"].size();
@@ -98,6 +103,7 @@ Plan plan_from_json(const std::string& text) {
                       "the cells and writes it anew",
                       json.at("plan_version").dump(), kVersion));
     auto plan = record_of<Plan>(json);
+    json.at("gpus").get_to(plan.gpus);
     std::vector<std::shared_ptr<const ProblemInfo>> problems;
     for (const auto& problem : json.at("problems"))
       problems.push_back(std::make_shared<const ProblemInfo>(record_of<ProblemRecord>(problem).info));

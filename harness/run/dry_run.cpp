@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <omp.h>
 
-#include <algorithm>
 #include <chrono>
 
 #include "harness/plan/backends.h"
+#include "harness/run/schedule.h"
 #include "harness/support/status_line.h"
 #include "kernels/cpu/attention.h"
 
@@ -29,19 +29,6 @@ double probe_flops() {
   return 4 * 4.0 * 64 * 1024 * 1025 / 2 / seconds;
 }
 
-/// Start-up, accuracy pass and timing of a cell, if the method takes about as long as dense attention.
-double estimate_seconds(const PlannedCell& cell, const MeasureConfig& m, bool quick, double cpu_flops) {
-  const double flops = backend_called(cell.backend).planned_flops(cpu_flops);
-  const double start_up = cell.backend == "cpu" ? 0.15 : 1;
-  const Shape shape = cell.shape();
-  const double pairs = double(shape.q_len) * (shape.kv_len - shape.q_len / 2.0);
-  const double dense = 4.0 * shape.head_dim * shape.q_heads * pairs / flops;
-  const double sample = m.baseline == "none" ? dense : 2 * dense;
-  if (quick) return start_up + 2 * dense + sample;
-  return start_up + 2 * dense + std::max(m.warmup, sample) +
-         std::max(m.min_samples * sample, (m.min_time + m.max_time) / 2);
-}
-
 }  // namespace
 
 void print_dry_run(const Plan& plan) {
@@ -50,12 +37,12 @@ void print_dry_run(const Plan& plan) {
   double seconds = 0;
   int skipped = 0;
   for (const PlannedCell& cell : plan.cells) {
-    if (!cell.unsupported.empty()) {
+    if (const std::string& why = cell.waits_for.empty() ? cell.unsupported : cell.waits_for; !why.empty()) {
       ++skipped;
-      fmt::print("skip  {}  {}: {}\n", cell.id, cell.title(), cell.unsupported);
+      fmt::print("skip  {}  {}: {}\n", cell.id, cell.title(), why);
       continue;
     }
-    seconds += estimate_seconds(cell, plan.sweep.measure, plan.quick, flops);
+    seconds += estimated_seconds(cell, plan.sweep.measure, plan.quick, flops);
     fmt::print("run   {}  {}\n", cell.id, cell.title());
   }
   fmt::print(

@@ -7,18 +7,18 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <thread>
 
-#include "core/atomic_file.h"
-#include "core/status.h"
 #include "datasets/truth_cache.h"
 #include "harness/cell/cell.h"
 #include "harness/plan/backends.h"
 #include "harness/run/dry_run.h"
 #include "harness/run/progress.h"
+#include "harness/run/run_queue.h"
 #include "harness/run/run_state.h"
-#include "harness/run/worker.h"
+#include "harness/run/schedule.h"
 #include "harness/support/interrupts.h"
 #include "harness/support/machine_load.h"
 #include "harness/support/provenance.h"
@@ -28,17 +28,13 @@
 namespace salebench {
 namespace {
 
-/// Exit codes of a worker that the parent understands; any other means it broke.
-constexpr int kCellWritten = 0;
-constexpr int kCellNotWritten = kCannotWrite;
-
 /// The cells that are still to be run.
 std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunState& state, const RunOptions& options) {
   std::vector<const PlannedCell*> todo;
   std::set<std::string> stale, elsewhere;
   const ChoiceFilter only = cell_filter(plan, options.choice);
   for (const PlannedCell& cell : plan.cells) {
-    if (!matches(cell, only)) continue;
+    if (!matches(cell, only) || !cell.waits_for.empty()) continue;
     const CellRecord* const found = options.force ? nullptr : state.find(cell.id);
     if (!found || (options.retry_failed && found->status != "ok" && found->status != "unsupported")) {
       todo.push_back(&cell);
@@ -125,76 +121,6 @@ void prepare_truths(const Plan& plan, const std::vector<const PlannedCell*>& tod
   }
 }
 
-/// A cell that has no result of its own: the parent says how it ended.
-CellResult failed_cell(const Plan& plan, const PlannedCell& cell, Status status, const std::string& reason,
-                       int signal) {
-  CellResult result;
-  result.cell = planned_record(plan, cell);
-  result.cell.status = status_name(status);
-  result.cell.reason = reason;
-  result.cell.signal = signal;
-  result.cell.finished_utc = utc_now();
-  return result;
-}
-
-/// Runs one cell in a worker and returns its result, or nothing if interrupted. Throws WriteError.
-std::optional<CellResult> run_in_worker(const Plan& plan, const PlannedCell& cell, const RunFolder& folder) {
-  const std::string log = folder.log_path(cell.id);
-  const LoadWatch watch;
-  const WorkerEnd end = run_worker({"cell", folder.path(), cell.id}, log, plan.sweep.cell_timeout);
-  CellResult failed;
-  switch (end.how) {
-    case WorkerEnd::How::interrupted:
-      return std::nullopt;
-    case WorkerEnd::How::timed_out: {
-      const double other_cores = watch.other_cores();
-      const bool busy = is_busy(other_cores, threads_of(plan.sweep));
-      failed = failed_cell(plan, cell, Status::timeout,
-                           fmt::format("not done after limits.cell_timeout = {} s{}", plan.sweep.cell_timeout,
-                                       busy ? fmt::format(" on a busy machine: {}", load_text(other_cores)) : ""),
-                           0);
-      failed.cell.other_cores = other_cores, failed.cell.busy = busy;
-      break;
-    }
-    case WorkerEnd::How::signalled: {
-      const std::string tail = log_tail(log);
-      failed = failed_cell(plan, cell, Status::crashed,
-                           fmt::format("killed by {}{}{}", signal_text(end.code), tail.empty() ? "" : "; log: ", tail),
-                           end.code);
-      break;
-    }
-    case WorkerEnd::How::exited:
-      if (end.code == kCellWritten) return read_cell(folder.cell_path(cell.id));
-      if (end.code == kCellNotWritten) {
-        std::string why = log_tail(log);
-        if (constexpr std::string_view kPrefix = "salebench: error: "; why.starts_with(kPrefix))
-          why.erase(0, kPrefix.size());
-        if (why.empty()) {  // a full disk has no room for the log either: writing it from here says so
-          why = fmt::format("a worker cannot write {}", folder.cell_path(cell.id));
-          write_file_atomically(log, why.data(), why.size());
-        }
-        throw WriteError(why);
-      }
-      failed = failed_cell(plan, cell, Status::crashed,
-                           fmt::format("worker ended with code {}; log: {}", end.code, log_tail(log)), 0);
-      break;
-  }
-  write_cell(folder.cell_path(cell.id), failed);
-  return failed;
-}
-
-std::optional<CellResult> run_one(const Plan& plan, const PlannedCell& cell, const RunFolder& folder, bool in_process,
-                                  const TruthCache& cache) {
-  // What a run is about to measure must not be mistaken for what an earlier one left.
-  std::filesystem::remove(folder.cell_path(cell.id));
-  if (!in_process && cell.unsupported.empty()) return run_in_worker(plan, cell, folder);
-  CellResult result = run_cell(plan, cell, cache);
-  write_cell(folder.cell_path(cell.id), result);
-  result.has_stored_mask = result.mask.has_value();
-  result.mask.reset();
-  return result;
-}
-
 void print_failures(const std::vector<CellRecord>& records, const RunFolder& folder) {
   const auto places = place_labels(records);
   for (std::size_t i = 0; i < records.size(); ++i) {
@@ -241,18 +167,7 @@ ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunAttribute
   warn_of_load(plan.sweep, todo);
   Progress progress(int(todo.size()), options.quiet);
   prepare_truths(plan, todo, cache, progress);
-  for (const PlannedCell* cell : todo) {
-    if (interrupted) break;
-    progress.starting(*cell);
-    state.forget(cell->id);
-    auto result = run_one(plan, *cell, folder, options.in_process, cache);
-    if (!result) {
-      state.read(folder, cell->id);  // a worker may have ended its cell just before it was ended itself
-      break;
-    }
-    progress.finished(*cell, result->cell);
-    state.add(std::move(*result));
-  }
+  run_queue(plan, todo, folder, options.in_process, cache, progress, state);
   progress.end();
   state.collect(folder, plan, attributes);
   const auto records = state.records(plan);
@@ -266,11 +181,30 @@ ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunAttribute
   return exit_code_of(records);
 }
 
-/// Throws NoDevice if the sweep asks for a backend that this build or machine does not have.
-void require_devices(const SweepConfig& sweep) {
-  for (const std::string& backend : sweep.backends)
-    if (const std::string why = backend_called(backend).why_none(); !why.empty())
-      throw NoDevice(fmt::format("backend {}: {}; use `backend: [cpu]`, or --set backend=cpu", backend, why));
+/// Takes the GPUs that the config names, among which the CPU's threads are divided. Throws NoDevice.
+void choose_gpus(Plan& plan) {
+  plan.gpus = gpus_called(plan.sweep.devices);
+  const int threads = std::max(1, threads_of(plan.sweep) / std::max(1, int(plan.gpus.size())));
+  for (PlannedCell& cell : plan.cells)
+    if (cell.backend == "cuda") cell.threads = threads;
+}
+
+/// Says of each cell whose backend this build or machine does not have why it can't run here. Throws NoDevice if that
+/// leaves none, but for a dry run, which then plans for a machine that has what is missing.
+void mark_missing_devices(Plan& plan, bool dry_run) {
+  std::map<std::string, std::string> missing;
+  for (const std::string& backend : plan.sweep.backends)
+    if (const std::string why = backend_called(backend).why_none(); !why.empty()) missing[backend] = why;
+  if (missing.empty()) return;
+  const auto& [name, why] = *missing.begin();
+  if (missing.size() == plan.sweep.backends.size()) {
+    if (!dry_run) throw NoDevice(fmt::format("backend {}: {}; use `backend: [cpu]`, or --set backend=cpu", name, why));
+    spdlog::warn("backend {}: {}; this is the plan of a machine that has it", name, why);
+    return;
+  }
+  spdlog::warn("backend {}: {}; its cells are left for another machine, where --resume runs them", name, why);
+  for (PlannedCell& cell : plan.cells)
+    if (const auto found = missing.find(cell.backend); found != missing.end()) cell.waits_for = found->second;
 }
 
 }  // namespace
@@ -278,14 +212,17 @@ void require_devices(const SweepConfig& sweep) {
 ExitCode run_sweep(const RunOptions& options) {
   catch_interrupts();
   SweepConfig sweep = read_config(options.config, options.overrides);
-  RunFolder folder(options.out.empty() ? "runs/" + sweep.run : options.out);
+  const std::string part = options.shard.empty() ? "" : "." + Shard::parse(options.shard).folder();
+  RunFolder folder(options.out.empty() ? "runs/" + sweep.run + part : options.out);
   if (!options.dry_run && folder.exists() && !options.resume && !options.retry_failed && !options.force)
     throw UsageError(fmt::format(
         "{} exists: --resume keeps its finished cells, --retry-failed runs the failed ones again, --force all of them; "
         "or choose another folder with -o",
         folder.path()));
-  if (!options.dry_run) require_devices(sweep);
   Plan plan = make_plan(std::move(sweep), options.quick);
+  if (!options.shard.empty()) keep_shard(plan, Shard::parse(options.shard));
+  choose_gpus(plan);
+  mark_missing_devices(plan, options.dry_run);
   RunState state = options.dry_run ? RunState() : RunState(folder, plan);
   if (!keep_chosen(plan, state, options.choice)) {
     fmt::print(stderr, "no cell is left to run\n");

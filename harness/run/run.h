@@ -14,6 +14,7 @@ struct RunOptions {
   std::string out;  ///< folder; empty: runs/<run name>
   std::vector<std::string> overrides;
   Choice choice;
+  std::string shard;  ///< "2/3": the second of three parts; empty for the whole
   std::string note;
   std::string command_line;  ///< for provenance
   bool dry_run = false, quick = false, in_process = false, quiet = false;

@@ -1,5 +1,7 @@
 #include "harness/run/run_state.h"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <set>
 
@@ -42,8 +44,9 @@ std::vector<CellResult> RunState::results(const Plan& plan) const {
     } else {
       CellRecord& record = results.emplace_back().cell;
       record = planned_record(plan, cell);
-      record.status = status_name(Status::interrupted);
-      record.reason = "not run yet; --resume runs it";
+      record.status = status_name(cell.waits_for.empty() ? Status::interrupted : Status::unsupported);
+      record.reason = cell.waits_for.empty() ? "not run yet; --resume runs it"
+                                             : fmt::format("not on this machine: {}", cell.waits_for);
     }
     results.back().cell.cell = std::int64_t(results.size()) - 1;
   }

@@ -1,19 +1,49 @@
 // Starting a cell in a process of its own, so that a crash, a hang or a kill costs one cell.
 #pragma once
 
+#include <sys/types.h>
+
+#include <chrono>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace salebench {
+
+/// How often workers are looked after.
+constexpr auto kWorkerPoll = std::chrono::milliseconds(5);
 
 struct WorkerEnd {
   enum class How { exited, signalled, timed_out, interrupted } how = How::exited;
   int code = 0;  ///< exit code, or signal number
 };
 
-/// Runs this program with the given arguments, its output appended to a log file, and waits. After `timeout` seconds,
-/// or once interrupted, it is killed. It also dies when this process does. Throws WriteError if the log can't be
-/// opened.
+/// Variables that a worker has beside, or instead of, those of this process.
+using Environment = std::map<std::string, std::string>;
+
+/// This program with the given arguments, its output in a log file. After `timeout` seconds, or once interrupted, it is
+/// killed; also when this object goes, or this process dies.
+class Worker {
+ public:
+  /// Throws WriteError if the log can't be opened.
+  Worker(const std::vector<std::string>& arguments, const std::string& log_path, double timeout,
+         const Environment& environment = {});
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// How it ended; nothing while it runs.
+  std::optional<WorkerEnd> poll();
+
+ private:
+  pid_t child_;
+  std::chrono::steady_clock::time_point deadline_;
+  bool is_reaped_ = false;
+  WorkerEnd end_;
+};
+
+/// Runs a worker and waits for its end.
 WorkerEnd run_worker(const std::vector<std::string>& arguments, const std::string& log_path, double timeout);
 
 /// "SIGSEGV (Segmentation fault)"

@@ -90,6 +90,12 @@ std::string version_text() {
   return fmt::format("salebench {} ({})", kVersion, git_revision());
 }
 
+std::string node_name() {
+  utsname name{};
+  uname(&name);
+  return name.nodename;
+}
+
 std::string cpu_model() {
   return proc_value("/proc/cpuinfo", "model name");
 }

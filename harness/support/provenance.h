@@ -14,6 +14,9 @@ std::string version_text();
 /// "2026-11-24T08:00:00Z"
 std::string utc_now();
 
+/// Name of the machine.
+std::string node_name();
+
 /// Model name of the CPU.
 std::string cpu_model();
 

@@ -1,3 +1,8 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+
+#include "harness/run/merge.h"
 #include "harness/run/run_state.h"
 #include "harness/verbs/verb.h"
 
@@ -7,19 +12,42 @@ namespace {
 class Collect : public Verb {
  public:
   std::string name() const override { return "collect"; }
-  std::string help() const override { return "write run.h5 from the finished cells of a run"; }
+  std::string help() const override {
+    return "write run.h5 from the finished cells of a run, or bring its shards together: salebench collect "
+           "runs/mine.*of3 -o runs/mine";
+  }
 
-  void add(CLI::App& app) override { app.add_option("run", path_, "output folder of a run")->required(); }
+  void add(CLI::App& app) override {
+    app.add_option("runs", paths_, "output folder of a run, or of each of its shards")->required();
+    auto* const out = app.add_option("-o,--out", out_, "folder for the run that the shards make");
+    app.add_flag("--force", force_, "write that folder anew")->needs(out);
+  }
+
   ExitCode run(const std::string&) override {
-    const RunFolder folder(path_);
-    if (!folder.exists()) throw UsageError(path_ + " does not exist");
+    for (const std::string& path : paths_)
+      if (!RunFolder(path).exists()) throw UsageError(path + " does not exist");
+    if (out_.empty()) return collect_one();
+    const MergedShards merged = merge_shards(paths_, out_, force_);
+    fmt::print("{}: {} cells of {} folders, measured on {}\n", RunFolder(out_).run_path(), merged.cells, paths_.size(),
+               fmt::join(merged.machines, ", "));
+    if (!merged.absent.empty())
+      spdlog::warn("shards {} are not there; {} cells of the sweep are missing", fmt::join(merged.absent, ", "),
+                   merged.missing);
+    return merged.absent.empty() ? kAllDone : kSomeCellsFailed;
+  }
+
+ private:
+  ExitCode collect_one() const {
+    if (paths_.size() > 1) throw UsageError("several folders become one: -o names it");
+    const RunFolder folder(paths_[0]);
     const Plan plan = folder.plan();
     RunState(folder, plan).collect(folder, plan, folder.attributes());
     return kAllDone;
   }
 
- private:
-  std::string path_;
+  std::vector<std::string> paths_;
+  std::string out_;
+  bool force_ = false;
 };
 
 SALEBENCH_VERB(Collect);

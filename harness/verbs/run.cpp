@@ -23,6 +23,8 @@ class Run : public Verb {
                    "run only the cells whose id or label is this, or else matches it as a glob; may come again")
         ->allow_extra_args(false);
     app.add_option("--skip", o.choice.skip, "leave out such cells; may come again")->allow_extra_args(false);
+    app.add_option("--shard", o.shard,
+                   "run only the second of three parts: 2/3; `salebench collect` brings their folders together");
     app.add_option("--note", o.note, "text to keep with the results");
     app.add_flag("--dry-run", o.dry_run, "list the cells, what is skipped and why, and a time estimate");
     app.add_flag("--quick", o.quick, "run each cell once; times are marked unusable");

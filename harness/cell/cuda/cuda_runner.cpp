@@ -164,7 +164,8 @@ class CudaRunner : public Runner {
   std::string baseline_kernel() const override { return baseline_ ? baseline_->kernel() : ""; }
 
   void note(CellProvenance& provenance) const override {
-    provenance.device = cuda_devices().devices[0].name;
+    const CudaDevice device = cuda_devices().devices[0];
+    provenance.device = device.name, provenance.device_uuid = device.uuid;
     provenance.device_bytes_peak = double(cuda::device_bytes_peak());
   }
   std::string readings() const override;
