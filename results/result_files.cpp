@@ -34,6 +34,15 @@ void append(const std::vector<Record>& more, std::int64_t cell, std::vector<Reco
   }
 }
 
+h5::File open_run(const std::string& path) {
+  h5::File file = h5::File::open(path);
+  if (file.root().string_attribute("format") != kRunFormat)
+    throw h5::Error(path + " is not a result file of salebench");
+  if (const double version = file.root().number_attribute("format_version", 0); version > kFormatVersion)
+    throw h5::Error(fmt::format("{} has format version {}, newer than {}", path, version, kFormatVersion));
+  return file;
+}
+
 }  // namespace
 
 void write_cell(const std::string& path, const CellResult& result) {
@@ -101,12 +110,18 @@ void write_calibration_table(const std::string& path, const RunAttributes& attri
 }
 
 std::vector<CellRecord> read_run(const std::string& path) {
-  const h5::File file = h5::File::open(path);
-  if (file.root().string_attribute("format") != kRunFormat)
-    throw h5::Error(path + " is not a result file of salebench");
-  if (const double version = file.root().number_attribute("format_version", 0); version > kFormatVersion)
-    throw h5::Error(fmt::format("{} has format version {}, newer than {}", path, version, kFormatVersion));
-  return read_table<CellRecord>(file.root(), "cells");
+  return read_table<CellRecord>(open_run(path).root(), "cells");
+}
+
+RunContents read_run_contents(const std::string& path) {
+  const h5::File file = open_run(path);
+  const h5::Group& root = file.root();
+  RunContents contents;
+  for (const std::string& name : root.attributes())
+    if (name != "format" && name != "format_version") contents.attributes[name] = root.string_attribute(name);
+  contents.cells = read_table<CellRecord>(root, "cells");
+  contents.heads = read_table<HeadRecord>(root, "heads");
+  return contents;
 }
 
 }  // namespace salebench

@@ -37,6 +37,16 @@ void write_run(const std::string& path, const RunAttributes& attributes, const s
 /// The cells of a run.h5. Throws h5::Error.
 std::vector<CellRecord> read_run(const std::string& path);
 
+/// A run.h5 without samples, problems and masks.
+struct RunContents {
+  RunAttributes attributes;
+  std::vector<CellRecord> cells;
+  std::vector<HeadRecord> heads;
+};
+
+/// Throws h5::Error.
+RunContents read_run_contents(const std::string& path);
+
 /// Writes calibration.h5: the table /calibration and text attributes. Throws WriteError.
 void write_calibration_table(const std::string& path, const RunAttributes& attributes,
                              const std::vector<CalibrationRecord>& records);

@@ -19,7 +19,7 @@ MAY_INCLUDE = {
 }
 # Inside a folder: each may include those before it. Parts of an interface may include its folder and be included by it.
 ORDERS = {
-    "harness": ["support", "plan", "cell", "run", "calibrate", "show", "verbs"],
+    "harness": ["support", "plan", "cell", "run", "calibrate", "show", "page", "verbs"],
     "kernels/cuda": ["device", "hopper", "attention", "select", "dense", "check"],
     "methods": ["shared", "sale"],
     "datasets": ["files", "", "import"],

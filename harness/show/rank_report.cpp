@@ -87,25 +87,8 @@ std::string crossovers(const std::vector<RankRow>& rows) {
 
 std::string remarks(const std::vector<CellRecord>& records, const std::vector<RankRow>& rows,
                     const RankOptions& options) {
-  std::set<std::string> baselines;
-  int failed = 0, untimed = 0, busy = 0, noisy = 0;
-  for (const CellRecord& r : records) {
-    failed += r.status != "ok", untimed += r.status == "ok" && !has_usable_times(r);
-    if (!has_usable_times(r) || std::isnan(r.speedup)) continue;
-    baselines.insert(baseline_text(r));
-    busy += r.busy != 0, noisy += r.converged == 0;
-  }
   std::string text = fmt::format("\nmet: {}, by the fastest of the settings that do\n", target_text(options.target));
-  text += "speedup: geometric mean over all problems, a miss as 1";
-  if (!baselines.empty()) text += fmt::format("; over {}, timed beside each cell", fmt::join(baselines, ", "));
-  text += "\nmissed by: the best figure at the problem where that is worst\n";
-  const auto add = [&](int count, const char* what) {
-    if (count > 0) text += fmt::format("{} of {} cells {}\n", count, records.size(), what);
-  };
-  add(failed, "failed and count as misses");
-  add(untimed, "have no usable times (--quick, --strict) and count as misses");
-  add(busy, "were measured while other processes took the cores");
-  add(noisy, "did not converge: their times may be off by more than measure.max_noise");
+  for (const std::string& note : rank_notes(records)) text += note + "\n";
   const auto near = std::ranges::count_if(rows, [&](const RankRow& row) {
     RankTarget wider = options.target;
     wider.slack += kNearMiss;
@@ -167,14 +150,38 @@ std::string target_text(const RankTarget& target) {
                      slack);
 }
 
+std::vector<std::string> rank_notes(const std::vector<CellRecord>& records) {
+  std::set<std::string> baselines;
+  int failed = 0, untimed = 0, busy = 0, noisy = 0;
+  for (const CellRecord& r : records) {
+    failed += r.status != "ok", untimed += r.status == "ok" && !has_usable_times(r);
+    if (!has_usable_times(r) || std::isnan(r.speedup)) continue;
+    baselines.insert(baseline_text(r));
+    busy += r.busy != 0, noisy += r.converged == 0;
+  }
+  std::vector<std::string> notes = {"speedup: geometric mean over all problems, a miss as 1"};
+  if (!baselines.empty()) notes[0] += fmt::format("; over {}, timed beside each cell", fmt::join(baselines, ", "));
+  notes.emplace_back("missed by: the best figure at the problem where that is worst");
+  const auto add = [&](int count, const char* what) {
+    if (count > 0) notes.push_back(fmt::format("{} of {} cells {}", count, records.size(), what));
+  };
+  add(failed, "failed and count as misses");
+  add(untimed, "have no usable times (--quick, --strict) and count as misses");
+  add(busy, "were measured while other processes took the cores");
+  add(noisy, "did not converge: their times may be off by more than measure.max_noise");
+  return notes;
+}
+
+nlohmann::json rank_rows_json(const std::vector<RankRow>& rows) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const RankRow& row : rows) all.push_back(json_row(row));
+  return all;
+}
+
 std::string format_rank(const std::vector<CellRecord>& records, const RankOptions& options, const std::string& format) {
   const std::vector<RankRow> rows = rank(records, options);
   if (format == "csv") return csv(rows);
-  if (format == "json") {
-    nlohmann::json all = nlohmann::json::array();
-    for (const RankRow& row : rows) all.push_back(json_row(row));
-    return json_text(all, 1) + "\n";
-  }
+  if (format == "json") return json_text(rank_rows_json(rows), 1) + "\n";
   std::string text;
   for (std::size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
     while (end < rows.size() && rows[end].setup == rows[begin].setup && rows[end].part == rows[begin].part) ++end;

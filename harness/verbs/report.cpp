@@ -1,8 +1,13 @@
 #include "harness/show/report.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 
+#include "core/atomic_file.h"
+#include "harness/page/live_server.h"
+#include "harness/page/page.h"
 #include "harness/show/rank_report.h"
 #include "harness/verbs/target_options.h"
 #include "harness/verbs/verb.h"
@@ -14,7 +19,7 @@ namespace {
 class Report : public Verb {
  public:
   std::string name() const override { return "report"; }
-  std::string help() const override { return "print the cells of a run as a table, or rank its methods"; }
+  std::string help() const override { return "a run as a table, a ranking of its methods, or a page to share"; }
 
   void add(CLI::App& app) override {
     app.add_option("run", path_, "output folder of a run, or a run.h5")->required();
@@ -24,7 +29,13 @@ class Report : public Verb {
     auto* const rank = app.add_flag("--rank", rank_,
                                     "a row a method over all problems; by default at the target that the run was "
                                     "calibrated for");
-    add_target(app, target_, rank, recall);
+    auto* const html = app.add_option("--html", html_, "write a page with ranking and plots, in one file, there");
+    auto* const live = app.add_flag("--live", live_, "serve that page on this machine, with new cells as they finish");
+    app.add_option("--port", port_, "with --live: where; 0 for any that is free")
+        ->capture_default_str()
+        ->check(CLI::Range(0, 65535))
+        ->needs(live->excludes(html));
+    add_target(app, target_, nullptr, recall);
     app.add_option("--by", by_, "with --rank: a table for each layer, length or dataset")
         ->check(CLI::IsMember({"layer", "length", "dataset"}))
         ->needs(rank);
@@ -36,6 +47,9 @@ class Report : public Verb {
     app.add_option("--format", format_, "table, md, csv or json")->check(CLI::IsMember({"table", "md", "csv", "json"}));
   }
   ExitCode run(const std::string&) override {
+    if (!html_.empty() || live_) return page();
+    if (target_.is_of_rank() && !rank_)
+      throw UsageError("--at-error, --each-head and --slack need --rank, --html or --live");
     std::vector<CellRecord> records = load_records(path_);
     if (strict_) leave_out_doubtful(records, rank_);
     if (rank_ && std::ranges::none_of(records, has_usable_times)) {
@@ -49,6 +63,35 @@ class Report : public Verb {
   }
 
  private:
+  ExitCode page() {
+    RunWatch watch(path_);
+    const auto data = [&](bool live) {
+      RunView view = watch.look();
+      if (strict_) leave_out_doubtful(view.contents.cells, false);
+      return std::pair(view.title, page_data(view, page_target(view.contents.cells), live));
+    };
+    const auto text = [&](bool live) {
+      const auto [title, json] = data(live);
+      return page_html(title, json);
+    };
+    if (live_) {
+      serve_page({port_, [&] { return text(true); }, [&] { return data(true).second; }});
+      return kAllDone;
+    }
+    const std::string page = text(false);
+    write_file_atomically(html_, page.data(), page.size());
+    fmt::print(stderr, "{}: {:.1f} MB, to open in a browser{}\n", html_, double(page.size()) / 1e6,
+               page_has_plots() ? "" : "; without plots, as this build has no library: scripts/get_vega fetches it");
+    return kAllDone;
+  }
+
+  /// What the page ranks by at first: as told, else what the run was calibrated for, else an error of 5 %.
+  RankTarget page_target(const std::vector<CellRecord>& records) const {
+    if (target_.at_recall <= 0 && target_.at_error <= 0 && calibrated_targets(records).size() != 1)
+      return {RankTarget::Metric::error, 0.05};
+    return target_.of(records);
+  }
+
   RankOptions rank_options(const std::vector<CellRecord>& records) const {
     RankOptions options;
     options.target = target_.of(records);
@@ -60,9 +103,10 @@ class Report : public Verb {
     return options;
   }
 
-  std::string path_, format_ = "table", by_;
+  std::string path_, format_ = "table", by_, html_;
   TargetOptions target_;
-  bool rank_ = false, interpolate_ = false, strict_ = false;
+  bool rank_ = false, interpolate_ = false, strict_ = false, live_ = false;
+  int port_ = 8642;
 };
 
 SALEBENCH_VERB(Report);

@@ -24,18 +24,18 @@ CLI::Validator number_within(double low, double high) {
 }
 
 void add_target(CLI::App& app, TargetOptions& target, CLI::Option* needed, CLI::Option* recall) {
+  std::vector<CLI::Option*> added;
   if (!recall)
-    recall = app.add_option("--at-recall", target.at_recall, "at least this mean recall")
-                 ->check(number_within(1e-9, 1))
-                 ->needs(needed);
-  app.add_option("--at-error", target.at_error, "at most this relative L2 error of the output")
-      ->check(number_within(1e-9, 1e9))
-      ->needs(needed)
-      ->excludes(recall);
-  app.add_flag("--each-head", target.each_head, "with --at-error: of every head")->needs(needed)->excludes(recall);
-  app.add_option("--slack", target.slack, "errors (or 1 - recall) may be larger by this share")
-      ->check(number_within(0, 1))
-      ->needs(needed);
+    added.push_back(recall = app.add_option("--at-recall", target.at_recall, "at least this mean recall")
+                                 ->check(number_within(1e-9, 1)));
+  added.push_back(app.add_option("--at-error", target.at_error, "at most this relative L2 error of the output")
+                      ->check(number_within(1e-9, 1e9))
+                      ->excludes(recall));
+  added.push_back(app.add_flag("--each-head", target.each_head, "with --at-error: of every head")->excludes(recall));
+  added.push_back(app.add_option("--slack", target.slack, "errors (or 1 - recall) may be larger by this share")
+                      ->check(number_within(0, 1)));
+  if (!needed) return;
+  for (CLI::Option* option : added) option->needs(needed);
 }
 
 }  // namespace salebench

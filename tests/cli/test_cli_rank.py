@@ -86,7 +86,7 @@ def test_calibrated_runs_know_their_target(box):
 
 def test_what_is_refused(box):
     box.fails(2, "report", "out", "--rank", says=["--at-error 0.05", "--at-recall"])
-    assert "requires --rank" in box.run("report", "out", "--at-error", "0.05", code=2).stderr
+    box.fails(2, "report", "out", "--at-error", "0.05", says="--at-error, --each-head and --slack need --rank")
     box.sweep(box.config({"sale": {}}), "--quick", out="quick")
     said = box.run("report", "quick", "--rank", "--at-error", "1", code=4)
     assert said.stderr == "nothing to rank: no cell has usable times\n" and said.stdout == ""

@@ -41,7 +41,6 @@ def test_shards_make_the_whole(box, config):
         for name in ("cell", "id", "status", "round", "problem", "node", *ACCURACY):
             assert one[name] == other[name] or one[name] != one[name], name
     assert repr(box.rows("merged", "heads")) == repr(box.rows("whole", "heads"))  # NaN are not equal
-    assert box.run("report", "merged").stdout.count("\n") == box.run("report", "whole").stdout.count("\n")
     before = {row["id"]: row["finished_utc"] for row in merged}
     again = box.sweep(config, "--resume", out="merged")
     assert {row["id"]: row["finished_utc"] for row in again} == before
