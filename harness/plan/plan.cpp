@@ -172,7 +172,7 @@ void warn_of_equals(const std::vector<CheckedView>& views) {
 }  // namespace
 
 Plan make_plan(SweepConfig sweep, bool quick) {
-  Plan plan{std::move(sweep), quick, {}, {}, {}};
+  Plan plan{std::move(sweep), quick, {}, {}, {}, {}};
   std::set<std::string> seen;
   const std::vector<CheckedView> views = check_datasets(plan.sweep.datasets);
   warn_of_equals(views);

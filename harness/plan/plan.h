@@ -37,9 +37,10 @@ struct PlannedCell : CellSettings {
 /// Everything that a worker needs to know.
 struct Plan {
   SweepConfig sweep;
-  bool quick = false;  ///< every cell once; its time is marked unusable
-  std::string note;    ///< what --note said, for the cells that are measured now
-  std::string folder;  ///< of the run, absolute
+  bool quick = false;                ///< every cell once; its time is marked unusable
+  std::string note;                  ///< what --note said, for the cells that are measured now
+  std::string folder;                ///< of the run, absolute
+  std::vector<std::string> plugins;  ///< files that methods came from, absolute
   std::vector<PlannedCell> cells;
 
   const PlannedCell& cell(const std::string& id) const;  ///< throws UsageError

@@ -77,6 +77,7 @@ std::string plan_to_json(const Plan& plan) {
   const std::vector<ProblemRecord> problems = plan.problems();
   nlohmann::json json = json_of(plan);
   json["plan_version"] = kVersion;
+  json["plugins"] = plan.plugins;
   Places places;
   for (const ProblemRecord& problem : problems) {
     places[{problem.path, problem.info.id}] = json["problems"].size();
@@ -98,6 +99,7 @@ Plan plan_from_json(const std::string& text) {
                       "the cells and writes it anew",
                       json.at("plan_version").dump(), kVersion));
     auto plan = record_of<Plan>(json);
+    plan.plugins = json.value("plugins", plan.plugins);
     std::vector<std::shared_ptr<const ProblemInfo>> problems;
     for (const auto& problem : json.at("problems"))
       problems.push_back(std::make_shared<const ProblemInfo>(record_of<ProblemRecord>(problem).info));

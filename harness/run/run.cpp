@@ -16,11 +16,13 @@
 #include "harness/cell/cell.h"
 #include "harness/plan/backends.h"
 #include "harness/run/dry_run.h"
+#include "harness/run/kept_cells.h"
 #include "harness/run/progress.h"
 #include "harness/run/run_state.h"
 #include "harness/run/worker.h"
 #include "harness/support/interrupts.h"
 #include "harness/support/machine_load.h"
+#include "harness/support/plugins.h"
 #include "harness/support/provenance.h"
 #include "kernels/cpu/simd.h"
 #include "results/places.h"
@@ -35,7 +37,7 @@ constexpr int kCellNotWritten = kCannotWrite;
 /// The cells that are still to be run.
 std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunState& state, const RunOptions& options) {
   std::vector<const PlannedCell*> todo;
-  std::set<std::string> stale, elsewhere;
+  KeptCells kept;
   const ChoiceFilter only = cell_filter(plan, options.choice);
   for (const PlannedCell& cell : plan.cells) {
     if (!matches(cell, only)) continue;
@@ -44,19 +46,9 @@ std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunState& s
       todo.push_back(&cell);
       continue;
     }
-    const CellRecord& r = *found;
-    if (r.git_sha != git_revision()) stale.insert(fmt::format("{} ({})", cell.id, r.git_sha));
-    if (r.host != cpu_model() || r.simd != cpu::simd_name())
-      elsewhere.insert(fmt::format("{} ({}, {})", cell.id, r.host.empty() ? "unknown CPU" : r.host, r.simd));
+    kept.add(*found);
   }
-  if (!elsewhere.empty())
-    spdlog::warn(
-        "{} kept cells were measured elsewhere than on {}, {}, such as {}; tables keep them apart, --force measures "
-        "them again",
-        elsewhere.size(), cpu_model(), cpu::simd_name(), *elsewhere.begin());
-  if (!stale.empty())
-    spdlog::warn("{} kept cells are from another commit than {}, such as {}; --force measures them again", stale.size(),
-                 git_revision(), *stale.begin());
+  kept.warn();
   return todo;
 }
 
@@ -277,8 +269,10 @@ void require_devices(const SweepConfig& sweep) {
 
 ExitCode run_sweep(const RunOptions& options) {
   catch_interrupts();
+  RunFolder folder(options.out.empty() ? "runs/" + run_name(options.config, options.overrides) : options.out);
+  // Before the config names their methods.
+  if ((options.resume || options.retry_failed) && folder.exists()) load_remembered_plugins(folder.plugins());
   SweepConfig sweep = read_config(options.config, options.overrides);
-  RunFolder folder(options.out.empty() ? "runs/" + sweep.run : options.out);
   if (!options.dry_run && folder.exists() && !options.resume && !options.retry_failed && !options.force)
     throw UsageError(fmt::format(
         "{} exists: --resume keeps its finished cells, --retry-failed runs the failed ones again, --force all of them; "
@@ -296,6 +290,7 @@ ExitCode run_sweep(const RunOptions& options) {
     return kAllDone;
   }
   plan.note = options.note;
+  plan.plugins = plugin_paths();
   plan.folder = std::filesystem::absolute(folder.path()).lexically_normal();
   const RunAttributes attributes = attributes_of(folder, options);
   folder.open_for_writing();
@@ -307,6 +302,7 @@ ExitCode run_sweep(const RunOptions& options) {
 ExitCode run_worker_cell(const std::string& path, const std::string& id) {
   const RunFolder folder(path);
   const Plan plan = folder.plan();
+  for (const std::string& plugin : plan.plugins) load_plugin(plugin);
   const CellResult result = run_cell(plan, plan.cell(id), TruthCache(TruthCache::default_folder()));
   write_cell(folder.cell_path(id), result);
   return kAllDone;
