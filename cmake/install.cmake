@@ -36,7 +36,7 @@ install(DIRECTORY datasets/samples DESTINATION ${share_dir}/datasets)
 file(GLOB python CONFIGURE_DEPENDS results/*.py datasets/*.py)
 install(FILES ${python} DESTINATION ${share_dir}/python)
 # Pages for man belong in ${CMAKE_INSTALL_MANDIR}/man1, completions in ${CMAKE_INSTALL_DATADIR}/bash-completion/completions.
-install(FILES README.md CITATION.cff DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md CHANGELOG.md CITATION.cff DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 
