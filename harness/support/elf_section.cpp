@@ -40,6 +40,7 @@ class ElfFile {
     return text;
   }
 
+  /// Of two numbers that lie within the file, so that it can't wrap around.
   std::uint64_t sum(std::uint64_t a, std::uint64_t b) const {
     if (a > size_ || b > size_) throw NoSharedLibrary("is a damaged shared library");
     return a + b;
