@@ -59,7 +59,7 @@ struct CellTimes {
 
 /// Where and when a cell was measured, and what it took.
 struct CellProvenance {
-  std::string host, node, simd, device, device_uuid, gpu_before, gpu_after, note, git_sha, finished_utc;
+  std::string host, node, simd, device, device_uuid, gpu_before, gpu_after, note, plugin, git_sha, finished_utc;
   double bytes_peak = kNoValue, device_bytes_peak = kNoValue, wall_s = kNoValue, load = kNoValue,
          other_cores = kNoValue;
   std::int64_t truth_rows = 0;  ///< query rows that the accuracy is over

@@ -15,9 +15,28 @@ std::vector<MethodInfo>& registry() {
   return list;
 }
 
+std::vector<MethodInfo>* pending = nullptr;  ///< what takes registrations instead, while registered_by() runs
+
 }  // namespace
 
+std::vector<MethodInfo> registered_by(const std::function<void()>& load) {
+  std::vector<MethodInfo> found;
+  pending = &found;
+  try {
+    load();
+  } catch (...) {
+    pending = nullptr;
+    throw;
+  }
+  pending = nullptr;
+  return found;
+}
+
 bool register_method(MethodInfo info) {
+  if (pending) {
+    pending->push_back(std::move(info));
+    return true;
+  }
   auto& list = registry();
   const auto place = std::ranges::lower_bound(list, info.name, {}, &MethodInfo::name);
   if (place != list.end() && place->name == info.name)

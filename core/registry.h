@@ -1,6 +1,7 @@
 // The list of methods. A file under methods/ registers its class with SALEBENCH_METHOD; nothing else names it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@ struct MethodInfo {
   int version = 1;  ///< raised whenever the method's results change; part of every cell id
   std::string summary;
   std::unique_ptr<Method> (*make)() = nullptr;
+  std::string plugin = {};  ///< file and hash of the plugin that it came from; empty for a built-in one
 };
 
 /// All registered methods, sorted by name.
@@ -28,6 +30,10 @@ std::unique_ptr<Method> make_method(std::string_view name, const ParamValues& va
 
 /// Adds a method; called by SALEBENCH_METHOD before main. Throws std::logic_error for a name that is taken.
 bool register_method(MethodInfo info);
+
+/// The methods that are registered while `load` runs, which are not added: a library that is being loaded must not see
+/// its static constructors throw over a name that is taken.
+std::vector<MethodInfo> registered_by(const std::function<void()>& load);
 
 }  // namespace salebench
 

@@ -108,6 +108,7 @@ std::vector<Column<R>> provenance_columns() {
       {"load", "", "load average of the last minute when the cell began, its own run's work included", &R::load},
       {"other_cores", "", "cores that other processes kept busy during the cell, mean", &R::other_cores},
       {"busy", "", "1 if they took them from the cell's threads: its times are not to be trusted", &R::busy},
+      {"plugin", "", "file and hash of the plugin that the method came from; empty for a built-in one", &R::plugin},
       {"git_sha", "", "commit the program was built from, +dirty if changed", &R::git_sha},
       {"finished_utc", "", "when the cell ended", &R::finished_utc},
   };

@@ -9,6 +9,7 @@
 #include "harness/cell/cell_bench.h"
 #include "harness/plan/calibrated_knob.h"
 #include "harness/support/machine_load.h"
+#include "harness/support/plugins.h"
 #include "harness/support/provenance.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cuda/device/device_error.h"
@@ -44,10 +45,12 @@ CellRecord planned_record(const Plan& plan, const PlannedCell& cell) {
   static_cast<CellSettings&>(c) = cell;
   c.problem = without_texts(*cell.problem), c.problem.shape = cell.shape();
   c.git_sha = git_revision(), c.host = cpu_model(), c.node = node_name(), c.simd = cpu::simd_name(), c.note = plan.note;
+  c.plugin = plugin_of(cell.method);
   // The config that the run keeps holds the overrides, and paths that lead to the data from anywhere.
   c.repro =
       fmt::format("salebench run {} --only {} --in-process{} --force -o {}", shell_word(plan.folder + "/config.yaml"),
                   cell.id, plan.quick ? " --quick" : "", shell_word(plan.folder + "-repeat"));
+  for (const std::string& plugin : plan.plugins) c.repro += " --plugin " + shell_word(plugin);
   return c;
 }
 

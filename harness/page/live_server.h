@@ -4,16 +4,13 @@
 #include <functional>
 #include <string>
 
+#include "harness/page/run_view.h"
+
 namespace salebench {
 
-struct LivePage {
-  int port = 0;                       ///< 0: any that is free
-  std::function<std::string()> page;  ///< the page as it is now
-  std::function<std::string()> data;  ///< what its script asks for
-};
-
-/// Serves until interrupted, on the loopback interface; says where on stderr. Throws UsageError if the port is taken or
-/// this build has no server.
-void serve_page(const LivePage& live);
+/// Serves the page and its data, as `data` makes it of a view, until interrupted, on the loopback interface; 0 is any
+/// port that is free. Says where on stderr. What it costs is kept to a small share of a core, since the run that it
+/// shows is measuring. Throws UsageError if the port is taken or this build has no server.
+void serve_page(int port, RunWatch& watch, const std::function<std::string(RunView&)>& data);
 
 }  // namespace salebench

@@ -148,6 +148,8 @@ nlohmann::json ranks_json(const Cells& cells, const RankTarget& first) {
       if (by == RankBy::length && lengths.size() < 2) continue;
       ranks.push_back({{"metric", target.metric == Metric::error ? "error" : "recall"},
                        {"value", target.value},
+                       {"each_head", target.each_head},
+                       {"slack", target.slack},
                        {"by", by == RankBy::run ? "run" : "length"},
                        {"chosen", &target == &targets.front()},
                        {"text", target_text(target)},

@@ -1,5 +1,6 @@
 #include "harness/page/run_view.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "core/hdf5.h"
@@ -29,17 +30,26 @@ RunWatch::RunWatch(const std::string& path) : path_(path) {
   plan_ = folder_->plan();
 }
 
+std::string RunWatch::title() const {
+  return name_of(folder_ ? path_ : std::filesystem::absolute(path_).parent_path().string());
+}
+
+bool RunWatch::has_changed() const {
+  const auto seen = [&](const std::string& id) { return state_.has(id); };
+  return folder_ && !std::ranges::all_of(folder_->finished_ids(), seen);
+}
+
 RunView RunWatch::look() {
   try {
-    if (!folder_) return collected(path_, name_of(std::filesystem::absolute(path_).parent_path()));
-    if (folder_->is_collected()) return collected(folder_->run_path(), name_of(path_));
+    if (!folder_) return collected(path_, title());
+    if (folder_->is_collected()) return collected(folder_->run_path(), title());
   } catch (const h5::Error& error) {
     throw UsageError(error.what());
   }
   for (const std::string& id : folder_->finished_ids())
     if (!state_.has(id)) state_.read(*folder_, id);
   RunView view;
-  view.title = name_of(path_);
+  view.title = title();
   view.planned = plan_.cells.size();
   view.contents.attributes = folder_->attributes();
   view.contents.attributes["config_yaml"] = plan_.sweep.text;

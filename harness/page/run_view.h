@@ -25,6 +25,9 @@ class RunWatch {
 
   /// As it is now. Throws UsageError.
   RunView look();
+  /// Whether anything has ended since the last look.
+  bool has_changed() const;
+  std::string title() const;
 
  private:
   std::string path_;

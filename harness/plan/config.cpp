@@ -207,6 +207,11 @@ YamlDocument open_config(const std::string& path, const std::vector<std::string>
   return document;
 }
 
+std::string run_name(const std::string& path, const std::vector<std::string>& overrides) {
+  const YamlDocument document = open_config(path, overrides);
+  return YamlMap(document, document.root(), "").text("run", fs::path(path).stem());
+}
+
 std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& map) {
   std::vector<DatasetConfig> configs;
   const YAML::Node datasets = map.required("datasets");

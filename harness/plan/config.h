@@ -65,6 +65,9 @@ class YamlMap;
 /// A config with `key=value` overrides; threads are those of OMP_NUM_THREADS where it does not say. Throws UsageError.
 YamlDocument open_config(const std::string& path, const std::vector<std::string>& overrides);
 
+/// The name of a config's run, without a look at the rest. Throws UsageError.
+std::string run_name(const std::string& path, const std::vector<std::string>& overrides);
+
 /// The list of captures under the key `datasets` of a map. Throws UsageError.
 std::vector<DatasetConfig> read_datasets(const YamlDocument& document, YamlMap& map);
 

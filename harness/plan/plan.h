@@ -39,12 +39,13 @@ struct PlannedCell : CellSettings {
 /// Everything that a worker needs to know.
 struct Plan {
   SweepConfig sweep;
-  bool quick = false;             ///< every cell once; its time is marked unusable
-  std::string note;               ///< what --note said, for the cells that are measured now
-  std::string folder;             ///< of the run, absolute
-  std::string shard;              ///< "2/3" for the second of three parts of a sweep; empty for all of it
-  int whole = 0;                  ///< cells of all parts, where this is one
-  std::vector<std::string> gpus;  ///< uuids of those that cells are spread over; empty for what CUDA takes first
+  bool quick = false;                ///< every cell once; its time is marked unusable
+  std::string note;                  ///< what --note said, for the cells that are measured now
+  std::string folder;                ///< of the run, absolute
+  std::string shard;                 ///< "2/3" for the second of three parts of a sweep; empty for all of it
+  int whole = 0;                     ///< cells of all parts, where this is one
+  std::vector<std::string> gpus;     ///< uuids of those that cells are spread over; empty for what CUDA takes first
+  std::vector<std::string> plugins;  ///< files that methods came from, absolute
   std::vector<PlannedCell> cells;
 
   const PlannedCell& cell(const std::string& id) const;  ///< throws UsageError

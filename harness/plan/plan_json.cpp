@@ -12,14 +12,15 @@ namespace salebench {
 
 namespace {
 
-constexpr int kVersion = 4;
+constexpr int kVersion = 4, kOldestRead = 3;
 
-/// The inverse of json_of().
+/// The inverse of json_of(). What an older plan does not say stays as it is.
 template <class Record>
-Record record_of(const nlohmann::json& json) {
+Record record_of(const nlohmann::json& json, bool is_older = false) {
   Record record;
   for (const auto& column : columns<Record>())
-    column.visit(record, [&](auto& value) { json.at(column.name).get_to(value); });
+    if (!is_older || json.contains(column.name))
+      column.visit(record, [&](auto& value) { json.at(column.name).get_to(value); });
   return record;
 }
 
@@ -82,6 +83,7 @@ std::string plan_to_json(const Plan& plan) {
   nlohmann::json json = json_of(plan);
   json["plan_version"] = kVersion;
   json["gpus"] = plan.gpus;
+  json["plugins"] = plan.plugins;
   Places places;
   for (const ProblemRecord& problem : problems) {
     places[{problem.path, problem.info.id}] = json["problems"].size();
@@ -97,18 +99,21 @@ std::string plan_to_json(const Plan& plan) {
 Plan plan_from_json(const std::string& text) {
   try {
     const auto json = nlohmann::json::parse(text);
-    if (json.at("plan_version") != kVersion)
+    const int version = json.at("plan_version");
+    const bool is_older = version < kVersion;
+    if (version < kOldestRead || version > kVersion)
       throw UsageError(
           fmt::format("plan.json has version {}, this program reads {}: `run --resume` with the same config keeps "
                       "the cells and writes it anew",
-                      json.at("plan_version").dump(), kVersion));
-    auto plan = record_of<Plan>(json);
-    json.at("gpus").get_to(plan.gpus);
+                      version, kVersion));
+    auto plan = record_of<Plan>(json, is_older);
+    plan.gpus = json.value("gpus", plan.gpus);
+    plan.plugins = json.value("plugins", plan.plugins);
     std::vector<std::shared_ptr<const ProblemInfo>> problems;
     for (const auto& problem : json.at("problems"))
       problems.push_back(std::make_shared<const ProblemInfo>(record_of<ProblemRecord>(problem).info));
     for (const auto& stored : json.at("cells")) {
-      plan.cells.push_back(record_of<PlannedCell>(stored));
+      plan.cells.push_back(record_of<PlannedCell>(stored, is_older));
       plan.cells.back().problem = problems.at(stored.at("problem").get<std::size_t>());
     }
     return plan;

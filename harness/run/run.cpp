@@ -15,12 +15,14 @@
 #include "harness/cell/cell.h"
 #include "harness/plan/backends.h"
 #include "harness/run/dry_run.h"
+#include "harness/run/kept_cells.h"
 #include "harness/run/progress.h"
 #include "harness/run/run_queue.h"
 #include "harness/run/run_state.h"
 #include "harness/run/schedule.h"
 #include "harness/support/interrupts.h"
 #include "harness/support/machine_load.h"
+#include "harness/support/plugins.h"
 #include "harness/support/provenance.h"
 #include "kernels/cpu/simd.h"
 #include "results/places.h"
@@ -31,7 +33,7 @@ namespace {
 /// The cells that are still to be run.
 std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunState& state, const RunOptions& options) {
   std::vector<const PlannedCell*> todo;
-  std::set<std::string> stale, elsewhere;
+  KeptCells kept;
   const ChoiceFilter only = cell_filter(plan, options.choice);
   for (const PlannedCell& cell : plan.cells) {
     if (!matches(cell, only) || !cell.waits_for.empty()) continue;
@@ -40,19 +42,9 @@ std::vector<const PlannedCell*> cells_to_run(const Plan& plan, const RunState& s
       todo.push_back(&cell);
       continue;
     }
-    const CellRecord& r = *found;
-    if (r.git_sha != git_revision()) stale.insert(fmt::format("{} ({})", cell.id, r.git_sha));
-    if (r.host != cpu_model() || r.simd != cpu::simd_name())
-      elsewhere.insert(fmt::format("{} ({}, {})", cell.id, r.host.empty() ? "unknown CPU" : r.host, r.simd));
+    kept.add(*found);
   }
-  if (!elsewhere.empty())
-    spdlog::warn(
-        "{} kept cells were measured elsewhere than on {}, {}, such as {}; tables keep them apart, --force measures "
-        "them again",
-        elsewhere.size(), cpu_model(), cpu::simd_name(), *elsewhere.begin());
-  if (!stale.empty())
-    spdlog::warn("{} kept cells are from another commit than {}, such as {}; --force measures them again", stale.size(),
-                 git_revision(), *stale.begin());
+  kept.warn();
   return todo;
 }
 
@@ -211,9 +203,11 @@ void mark_missing_devices(Plan& plan, bool dry_run) {
 
 ExitCode run_sweep(const RunOptions& options) {
   catch_interrupts();
-  SweepConfig sweep = read_config(options.config, options.overrides);
   const std::string part = options.shard.empty() ? "" : "." + Shard::parse(options.shard).folder();
-  RunFolder folder(options.out.empty() ? "runs/" + sweep.run + part : options.out);
+  RunFolder folder(options.out.empty() ? "runs/" + run_name(options.config, options.overrides) + part : options.out);
+  // Before the config names their methods.
+  if ((options.resume || options.retry_failed) && folder.exists()) load_remembered_plugins(folder.plugins());
+  SweepConfig sweep = read_config(options.config, options.overrides);
   if (!options.dry_run && folder.exists() && !options.resume && !options.retry_failed && !options.force)
     throw UsageError(fmt::format(
         "{} exists: --resume keeps its finished cells, --retry-failed runs the failed ones again, --force all of them; "
@@ -233,6 +227,7 @@ ExitCode run_sweep(const RunOptions& options) {
     return kAllDone;
   }
   plan.note = options.note;
+  plan.plugins = plugin_paths();
   plan.folder = std::filesystem::absolute(folder.path()).lexically_normal();
   const RunAttributes attributes = attributes_of(folder, options);
   folder.open_for_writing();
@@ -244,6 +239,7 @@ ExitCode run_sweep(const RunOptions& options) {
 ExitCode run_worker_cell(const std::string& path, const std::string& id) {
   const RunFolder folder(path);
   const Plan plan = folder.plan();
+  for (const std::string& plugin : plan.plugins) load_plugin(plugin);
   const CellResult result = run_cell(plan, plan.cell(id), TruthCache(TruthCache::default_folder()));
   write_cell(folder.cell_path(id), result);
   return kAllDone;

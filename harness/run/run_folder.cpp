@@ -62,6 +62,14 @@ Plan RunFolder::plan() const {
   return plan_from_json(read_text(path_ + "/plan.json"));
 }
 
+std::vector<std::string> RunFolder::plugins() const {
+  try {
+    return plan().plugins;
+  } catch (const UsageError&) {
+    return {};  // of another version or damaged, and about to be written anew
+  }
+}
+
 RunAttributes RunFolder::attributes() const {
   try {
     return nlohmann::json::parse(read_text(path_ + "/run.json")).get<RunAttributes>();

@@ -25,6 +25,8 @@ class RunFolder {
   void write_plan(const Plan& plan, const RunAttributes& attributes) const;
 
   Plan plan() const;  ///< throws UsageError if this is no run folder
+  /// The plugins that its plan was made with; none if there is no plan that this program reads.
+  std::vector<std::string> plugins() const;
   RunAttributes attributes() const;
 
   const std::string& path() const { return path_; }

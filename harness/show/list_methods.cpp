@@ -32,6 +32,7 @@ json method_json(const MethodInfo& info) {
   return {{"name", info.name},
           {"version", info.version},
           {"summary", info.summary},
+          {"plugin", info.plugin},
           {"role", role_name(method->role())},
           {"params", params},
           {"block", fmt::format("{}x{}", block.q, block.k)},
@@ -143,7 +144,7 @@ std::optional<std::string> describe_method(const std::string& name) {
                           : std::string_view(fact) == "rule"    ? "keeps"
                                                                 : fact,
                           value);
-  return text;
+  return text + (found->plugin.empty() ? "" : fmt::format("plugin: {}\n", found->plugin));
 }
 
 std::string list_methods(const std::string& format) {

@@ -108,6 +108,7 @@ nlohmann::json json_row(const RankRow& row) {
           {"part", row.part},
           {"method", row.method},
           {"kind", kind_text(row.kind)},
+          {"is_baseline", row.is_baseline},
           {"problems", row.problems},
           {"reached", row.reached},
           {"interpolated", row.interpolated},

@@ -12,6 +12,7 @@
 
 #include "core/json_text.h"
 #include "harness/build_info.h"
+#include "harness/support/plugins.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cuda/dense/dense_kernels.h"
 #include "kernels/cuda/device/devices.h"
@@ -48,8 +49,15 @@ nlohmann::json host_json() {
 nlohmann::json program_json() {
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
-  return {{"version", kVersion},      {"git", git_revision()}, {"compiler", kCompiler},
-          {"build_type", kBuildType}, {"flags", kFlags},       {"hdf5", fmt::format("{}.{}.{}", major, minor, release)},
+  nlohmann::json plugin_files = nlohmann::json::array();
+  for (const Plugin& plugin : plugins()) plugin_files.push_back(plugin.text());
+  return {{"plugins", plugin_files},
+          {"version", kVersion},
+          {"git", git_revision()},
+          {"compiler", kCompiler},
+          {"build_type", kBuildType},
+          {"flags", kFlags},
+          {"hdf5", fmt::format("{}.{}.{}", major, minor, release)},
           {"fmt", FMT_VERSION}};
 }
 

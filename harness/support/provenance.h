@@ -20,8 +20,8 @@ std::string node_name();
 /// Model name of the CPU.
 std::string cpu_model();
 
-/// JSON object: program (version, commit, compiler, flags, libraries), host (name, CPU, cores, memory, OS, load, SIMD),
-/// cuda (devices, or why there are none).
+/// JSON object: program (version, commit, compiler, flags, libraries, plugins), host (name, CPU, cores, memory, OS,
+/// load, SIMD), cuda (devices, or why there are none).
 std::string provenance_json();
 
 }  // namespace salebench

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include "core/atomic_file.h"
 #include "harness/page/live_server.h"
@@ -65,24 +66,31 @@ class Report : public Verb {
  private:
   ExitCode page() {
     RunWatch watch(path_);
-    const auto data = [&](bool live) {
-      RunView view = watch.look();
-      if (strict_) leave_out_doubtful(view.contents.cells, false);
-      return std::pair(view.title, page_data(view, page_target(view.contents.cells), live));
-    };
-    const auto text = [&](bool live) {
-      const auto [title, json] = data(live);
-      return page_html(title, json);
+    const auto data_of = [&](RunView& view) {
+      if (strict_) leave_out(view);
+      return page_data(view, page_target(view.contents.cells), live_);
     };
     if (live_) {
-      serve_page({port_, [&] { return text(true); }, [&] { return data(true).second; }});
+      serve_page(port_, watch, data_of);
       return kAllDone;
     }
-    const std::string page = text(false);
+    RunView view = watch.look();
+    const std::string page = page_html(view.title, data_of(view));
     write_file_atomically(html_, page.data(), page.size());
     fmt::print(stderr, "{}: {:.1f} MB, to open in a browser{}\n", html_, double(page.size()) / 1e6,
                page_has_plots() ? "" : "; without plots, as this build has no library: scripts/get_vega fetches it");
     return kAllDone;
+  }
+
+  /// The doubtful cells, with their heads.
+  static void leave_out(RunView& view) {
+    std::vector<CellRecord>& cells = view.contents.cells;
+    const std::size_t before = cells.size();
+    leave_out_doubtful(cells, false);
+    view.planned -= before - cells.size();
+    std::set<std::int64_t> left;
+    for (const CellRecord& cell : cells) left.insert(cell.cell);
+    std::erase_if(view.contents.heads, [&](const HeadRecord& head) { return !left.contains(head.cell); });
   }
 
   /// What the page ranks by at first: as told, else what the run was calibrated for, else an error of 5 %.

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from made_run import made_run
-from page_file import write_page
+from page_file import LIBRARY, write_page
 
 POINTS = "#pareto figure:first-child .points_marks path"
 
@@ -86,7 +86,7 @@ def test_hover_tells_method_and_settings(show):
     page = show(made_run(layers=(3,), kv_heads=1, lengths=(4096,), methods=("sale",)))
     drawn(page)
     text = hover(page, POINTS)
-    for word in ("sale", "bits=8 threshold=0.002", "layer03_kv0", "4096", "density", "recall", "error", "speedup", "dense"):
+    for word in ("sale", "bits=8 threshold=0.002", "layer03_kv0", "4096", "density", "recall", "error", "speedup"):
         assert word in text
     drawn(page, "heads")
     page.locator("#heads .drawn").first.scroll_into_view_if_needed()
@@ -149,6 +149,14 @@ def test_ranking_sets_oracles_apart_and_marks_the_baseline(show):
     assert page.locator("#ranking tr", has_text="baseline").locator("th").inner_text().startswith("dense")
 
 
+def test_exact_settings_stand_below_the_target(show):
+    page = show(made_run(layers=(3,), kv_heads=1, lengths=(4096,), methods=("dense",)))
+    drawn(page)
+    line = page.locator("#pareto figure:first-child svg text", has_text="target 0.05").bounding_box()
+    assert page.locator(POINTS).bounding_box()["y"] > line["y"] + line["height"]
+    assert "1 below 0.0001" in page.locator("#pareto .remark").inner_text()
+
+
 def test_keyboard_alone_operates_the_controls(show):
     page = show(made_run())
     tab_to(page, "#target")
@@ -187,8 +195,9 @@ def test_text_is_readable_in_both_schemes(show, scheme):
     page = show(made_run(failures=3), color_scheme=scheme)
     behind = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, behind[4:-1].split(","))) < 150) == (scheme == "dark")
-    for selector in ("h1", ".verdict", ".facts dt", "nav a", "th", "td", ".range", ".tag", ".notes li", "legend", "button",
-                     "select", ".legend span", ".remark", "summary", ".command code", "td.status", ".pairs dt"):
+    for selector in ("h1", ".verdict", ".facts dt", "nav a", "th", "td", ".range", ".tag", ".notes li", "legend",
+                     "button", "select", ".legend span", ".remark", "summary", ".command code", "td.status",
+                     ".pairs dt"):
         assert contrast(page, selector) >= 4.5, selector
 
 
@@ -241,6 +250,14 @@ def test_without_the_library_tables_stand_for_the_plots(context, tmp_path):
     assert "scripts/get_vega" in page.locator(".notice").inner_text()
     assert page.locator("#ranking tbody tr").count() == 10
     assert rows(page, "pareto") == 27
+
+
+def test_library_carries_its_licence_and_ends_no_script(library):
+    text = LIBRARY.read_text()
+    licence, code = text.split("*/", 1)
+    assert licence.startswith("/*!") and "University of Washington Interactive Data Lab" in licence
+    assert "Redistributions in binary form must reproduce" in licence and "window.vegaEmbed" in code
+    assert "</script" not in text.lower() and "<!--" not in text
 
 
 def test_a_large_run_is_small_and_quick(show, tmp_path):

@@ -94,7 +94,9 @@
     const ok = rows.filter(row => row.status === "ok");
     const sameCell = row => [row.placeKey, row.method, row.settings, row.selected_on].join("\n");
     const settings = [...groupBy(ok, sameCell).values()].map(settingOf);
-    const ranks = data.ranks || [];
+    const baselines = new Set(rows.filter(row => row.role === "baseline").map(row => row.method));
+    const ranks = (data.ranks || []).map(rank => ({...rank,
+      rows: rank.rows.map(row => ({...row, is_baseline: row.is_baseline || baselines.has(row.method)}))}));
     return {
       data, rows, settings, ranks,
       failures: rows.filter(row => row.status !== "ok"),
@@ -111,7 +113,8 @@
   page.targets = model => {
     const groups = groupBy(model.ranks, rank => [rank.metric, rank.value, rank.text].join("\n"));
     return [...groups].map(([key, ranks]) => ({
-      key, text: ranks[0].text, metric: ranks[0].metric, value: ranks[0].value,
+      key, text: ranks[0].text, metric: ranks[0].metric, value: ranks[0].value, slack: ranks[0].slack || 0,
+      figure: ranks[0].metric === "recall" ? "recall_mean" : ranks[0].each_head ? "rel_l2_worst" : "rel_l2",
       chosen: ranks.some(rank => rank.chosen),
       run: ranks.find(rank => rank.by === "run")?.rows || [],
       length: ranks.find(rank => rank.by === "length")?.rows || [],
@@ -123,9 +126,10 @@
     return targets.find(target => target.key === state.target) || targets.find(target => target.chosen) || targets[0];
   };
 
-  page.meets = (target, row) => target.metric === "recall"
-    ? isNumber(row.recall_mean) && row.recall_mean >= target.value
-    : isNumber(row.rel_l2) && row.rel_l2 <= target.value;
+  page.meets = (target, row) => isNumber(row[target.figure])
+    && (target.metric === "recall"
+      ? 1 - row[target.figure] <= (1 - target.value) * (1 + target.slack)
+      : row[target.figure] <= target.value * (1 + target.slack));
 
   Object.assign(page, {isNumber, median, mean, geometricMean, groupBy, distinct});
 })(window.salebench ??= {});

@@ -137,8 +137,7 @@
       ? [...page.groupBy(rows, row => row.setup)].map(([setup, group]) =>
         el("div", {class: "scroll"}, make(setup, group, styles)))
       : el("p", {class: "empty"}, "No cell has usable times yet: nothing to rank."));
-    const goal = rows.length > 0 && `met: ${target.text}, by the fastest of the settings that do; a miss counts as 1, `
-      + "that is as dense attention";
+    const goal = rows.length > 0 && `met: ${target.text}, by the fastest of the settings that do`;
     const notes = [goal, ...(model.data.notes || [])].filter(Boolean);
     page.fresh(page.part("ranking", "notes"), notes, () =>
       el("ul", {class: "notes"}, notes.map(note => el("li", {}, note))));

@@ -10,14 +10,14 @@
       density: {field: "density", name: "density", log: false},
     },
     y: {
-      error: {name: "relative L2 error", log: true, metric: "error", of: row => row.rel_l2, at: error => error},
-      missed: {name: "1 \u2212 recall", log: true, metric: "recall", at: recall => 1 - recall,
+      error: {name: "relative L2 error", log: true, figure: "rel_l2", of: row => row.rel_l2, at: error => error},
+      missed: {name: "1 \u2212 recall", log: true, figure: "recall_mean", at: recall => 1 - recall,
         of: row => page.isNumber(row.recall_mean) ? 1 - row.recall_mean : null},
-      recall: {name: "recall", log: false, up: true, metric: "recall", at: recall => recall,
+      recall: {name: "recall", log: false, up: true, figure: "recall_mean", at: recall => recall,
         of: row => row.recall_mean},
     },
   };
-  page.SMALLEST = 1e-4; // on a log axis; what is below stands at the lower edge
+  page.SMALLEST = 1e-4; // on a log axis; what is below, as of exact attention, stands at the lower edge
   page.PLOT_HEIGHT = 360;
   const ROOM = 0.06; // beside the marks, as a share of the axis
   const MANY = 150; // marks, from which on intervals would cover each other
@@ -40,14 +40,20 @@
     return values.filter(value => value >= low && value <= high);
   }
 
+  // Where values stand that are too small for a log axis: below all others and the target.
+  function edgeOf(values, goal) {
+    const rest = values.filter(value => value >= page.SMALLEST).concat(goal ?? []);
+    return rest.length ? Math.max(page.SMALLEST / 2, Math.min(...rest) / 2) : page.SMALLEST;
+  }
+
   // The points that both axes can hold, as {point, i, x, y, low, high, isLow}.
-  page.placed = (points, x, y) => {
-    const floor = y.log ? Math.min(...points.map(y.of).filter(value => value >= page.SMALLEST)) : -Infinity;
-    const edge = floor === Infinity ? page.SMALLEST : floor;
+  page.placed = (points, x, y, goal) => {
+    const edge = y.log ? edgeOf(points.map(y.of), goal) : -Infinity;
     return points
       .map((point, i) => ({point, i, x: point[x.field], y: y.of(point), low: point[x.low], high: point[x.high]}))
       .filter(row => page.isNumber(row.x) && page.isNumber(row.y) && (!x.log || row.x > 0))
-      .map(row => ({...row, isLow: row.y < edge, y: Math.max(row.y, edge)}));
+      .map(row => ({...row, isLow: y.log && row.y < page.SMALLEST,
+        y: y.log && row.y < page.SMALLEST ? edge : row.y}));
   };
 
   // Those of the rivals that none beats in both, of one problem or of means.

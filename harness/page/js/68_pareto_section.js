@@ -16,8 +16,9 @@
   ];
 
   function show(model, state, figure, points, y) {
-    const x = AXES.x[state.x], rows = page.placed(points, x, y), target = page.target(model, state);
-    const goal = target && target.metric === y.metric ? y.at(target.value) : null, styles = page.styles(model.methods);
+    const x = AXES.x[state.x], target = page.target(model, state), styles = page.styles(model.methods);
+    const goal = target && target.figure === y.figure ? y.at(target.value) : null;
+    const rows = page.placed(points, x, y, goal);
     const title = `${y.name} against ${x.name}`, methods = page.distinct(rows.map(row => row.point.method)).length;
     page.showFigure(figure, {
       title, height: page.PLOT_HEIGHT, columns: TABLE, rows: rows.map(row => row.point),
@@ -58,7 +59,8 @@
       : ` at ${text.plural(places, "problem")}`;
     return [text.plural(points.length, "setting") + what,
       missing > 0 && `${missing} without usable times not drawn`,
-      below > 0 && `${below} too near to exact for the axis, at its lower edge`].filter(Boolean).join("; ");
+      below > 0 && `${below} below ${page.SMALLEST}, as of exact attention, at the lower edge`,
+    ].filter(Boolean).join("; ");
   }
 
   let figures = null;

@@ -8,6 +8,7 @@
   const SHORT = {density: value => value.toFixed(2), recall_mean: value => value.toFixed(3),
     rel_l2: value => value < 1e-3 ? value.toExponential(0) : String(Number(value.toPrecision(value < 0.1 ? 1 : 2)))};
   const STRONG = {light: 0.75, dark: 0.57}; // share of the range from which on a cell's text is of the other colour
+  const SMALL_ERROR = 1e-3; // an axis that ends below would show rounding
   const ROW = 19, MANY_HEADS = 12; // columns, from which on values don't fit into them
 
   const countOf = (items, name) => page.distinct(items.map(item => item[name])).length;
@@ -40,7 +41,7 @@
     const used = values.filter(page.isNumber), low = Math.min(...used), high = Math.max(...used);
     if (!used.length) return [0, 1];
     if (figure === "recall_mean") return [Math.min(low, 0.99), 1];
-    return [0, high || 1];
+    return [0, figure === "rel_l2" ? Math.max(high, SMALL_ERROR) : high || 1];
   }
 
   const bare = {domain: false, ticks: false};
