@@ -35,7 +35,12 @@ install(DIRECTORY configs DESTINATION ${share_dir} FILES_MATCHING PATTERN "*.yam
 install(DIRECTORY datasets/samples DESTINATION ${share_dir}/datasets)
 file(GLOB python CONFIGURE_DEPENDS results/*.py datasets/*.py)
 install(FILES ${python} DESTINATION ${share_dir}/python)
-# Pages for man belong in ${CMAKE_INSTALL_MANDIR}/man1, completions in ${CMAKE_INSTALL_DATADIR}/bash-completion/completions.
+# What the program says of its own command line, for man and for shells.
+set(words ${PROJECT_BINARY_DIR}/words)
+install(FILES ${words}/salebench.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${words}/salebench DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES ${words}/_salebench DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
+install(FILES ${words}/salebench.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 install(FILES README.md CHANGELOG.md CITATION.cff DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -10,6 +11,7 @@
 #include "harness/support/machine_load.h"
 #include "harness/support/plugins.h"
 #include "harness/support/provenance.h"
+#include "harness/support/terminal.h"
 #include "harness/verbs/verb.h"
 #include "kernels/cpu/simd.h"
 
@@ -78,7 +80,8 @@ ExitCode parse_and_run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   salebench::wait_passively(argv);
-  spdlog::set_default_logger(spdlog::stderr_color_mt("salebench"));
+  spdlog::set_default_logger(spdlog::stderr_color_mt(
+      "salebench", salebench::may_colour(STDERR_FILENO) ? spdlog::color_mode::automatic : spdlog::color_mode::never));
   spdlog::set_pattern("salebench: %^%l%$: %v");
   try {
     return salebench::parse_and_run(argc, argv);

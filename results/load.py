@@ -128,6 +128,13 @@ def usable(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[(cells.status == "ok") & (cells.timing_usable == 1)]
 
 
+def in_doubt(cells: pd.DataFrame) -> pd.Series:
+    """Whether the times of each cell, or setting, say little: measured on a busy machine, or not converged."""
+    doubt = cells.timing_usable == 1 if "timing_usable" in cells else pd.Series(True, cells.index)
+    noisy = cells.converged == 0 if "converged" in cells else pd.Series(False, cells.index)
+    return doubt & (noisy | (cells.busy == 1 if "busy" in cells else False))
+
+
 def setting_numbers(cells: pd.DataFrame) -> pd.Series:
     """A number for the rounds of a cell; one that has a round of the same number already is another measurement."""
     keys = [*place_keys(cells), cells.method, cells.params]

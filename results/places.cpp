@@ -247,6 +247,10 @@ std::vector<TimedSetting> timed_settings(const std::vector<CellRecord>& records)
   return settings;
 }
 
+bool is_in_doubt(const CellRecord& record) {
+  return has_usable_times(record) && (!record.converged || record.busy);
+}
+
 bool attends_exactly(const CellRecord& record) {
   return std::isnan(record.attend_rel_l2);
 }

@@ -56,6 +56,9 @@ struct TimedSetting {
 /// Whether a record's times mean something.
 bool has_usable_times(const CellRecord& record);
 
+/// Whether usable times say little: measured while others took the cores, or not converged.
+bool is_in_doubt(const CellRecord& record);
+
 /// Whether a method's times leave out its selection, as a mask was made on another backend than the cell's.
 bool has_untimed_selection(const CellRecord& record);
 

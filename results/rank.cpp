@@ -179,6 +179,7 @@ class Ranking {
       if (!setting) continue;
       const CellRecord& r = setting->record;
       ++row.reached;
+      row.doubtful += is_in_doubt(r);
       reached.push_back(r.speedup), densities.push_back(r.density);
       if (!std::isnan(r.select_s)) shares.push_back(r.select_s / r.total_s);
       row.error = std::fmax(row.error, options_.target.each_head ? r.rel_l2_worst : r.rel_l2);
@@ -201,7 +202,7 @@ class Ranking {
     std::vector<double> closest(best.size(), kNoValue);
     for (const auto& [problem, r] : field.records) {
       const double figure = target.figure(*r);
-      if (r->status != "ok" || r->method != method || kind_of(*r) != kind || std::isnan(figure)) continue;
+      if (r->status != "ok" || display_name(*r) != method || kind_of(*r) != kind || std::isnan(figure)) continue;
       if (std::isnan(closest[problem]) || target.is_better(figure, closest[problem])) closest[problem] = figure;
     }
     double furthest = kNoValue;

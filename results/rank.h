@@ -48,6 +48,7 @@ struct RankRow {
   int problems = 0;      ///< of this part and setup
   int reached = 0;       ///< at how many some setting reached the target
   int interpolated = 0;  ///< of which between two settings
+  int doubtful = 0;      ///< of which measured on a busy machine, or not converged
   double speedup = 1;    ///< geometric mean of the fastest such settings', over all problems, a miss as 1
   double lo = kNoValue, hi = kNoValue;  ///< 95 % bootstrap interval of it, over problems and rounds
   double speedup_reached = kNoValue;    ///< the same mean over the problems reached

@@ -118,8 +118,9 @@ def _row(cells, settings, target: Target, interpolate: bool, kind: int, method: 
     tried = cells[(cells.status == "ok") & (cells.method == method) & (cells._kind == kind)]
     missed = tried[~tried._problem.isin(best.index)].groupby("_problem")[target.column].agg("max" if target.of_recall else "min")
     missed = missed[~target.reached(missed)]
-    row = {"method": method, "kind": kind, "problems": len(problems), "reached": len(best),
-           "interpolated": int(best._between.sum()), "speedup": 1.0, "speedup_lo": np.nan, "speedup_hi": np.nan,
+    baselines = set(cells.method[cells.role == "baseline"]) if "role" in cells else set()
+    row = {"method": method, "kind": kind, "is_baseline": method in baselines, "problems": len(problems), "reached": len(best),
+           "interpolated": int(best._between.sum()), "doubtful": int(load.in_doubt(best).sum()), "speedup": 1.0, "speedup_lo": np.nan, "speedup_hi": np.nan,
            "speedup_reached": np.nan, "density": np.nan, "recall": best.recall_mean.min(), "error": best[target.error].max(),
            "select_share": np.nan, "missed_by": missed.min() if target.of_recall else missed.max()}  # fmt: skip
     if len(best) == 0:

@@ -2,8 +2,9 @@
 # Quick and silent about what is already there.
 
 build_packages=(g++ git cmake ninja-build ccache libhdf5-dev libeigen3-dev libcli11-dev libfmt-dev libspdlog-dev zlib1g-dev
-  libyaml-cpp-dev libbenchmark-dev libgtest-dev nlohmann-json3-dev libxxhash-dev libhwy-dev python3 python3-venv)
-test_packages=(clang-format clang-tidy libomp-dev)
+  libyaml-cpp-dev libbenchmark-dev libgtest-dev nlohmann-json3-dev libxxhash-dev libhwy-dev libcpp-httplib-dev python3
+  python3-venv)
+test_packages=(clang-format clang-tidy libomp-dev chromium slurm-wlm)
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
@@ -34,6 +35,11 @@ ensure_venv() {
   python3 -m venv .venv || die "python3 -m venv failed"
   .venv/bin/pip install -q --disable-pip-version-check -r requirements.txt || die "pip could not install requirements.txt"
   printf '%s\n' "$want" > .venv/requirements.sha256
+}
+
+# The library that the pages of runs draw with; without it they have tables alone.
+ensure_vega() {
+  scripts/get_vega >&2 || say "no plots in pages: scripts/get_vega could not fetch their library"
 }
 
 # build_progress LOG: keeps what Ninja says in a log, and says a line for each tenth of its steps.

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 
+import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -97,12 +98,34 @@ def test_commands_of_the_pages_are_valid(words, tmp_path):
         assert not [word for word in arguments if word.startswith("-") and word not in known]
     elif arguments[0] in ("list", "info"):
         assert run(PROGRAM, *arguments).returncode == 0
-    elif arguments[0] in ("run", "calibrate"):
+    elif arguments[0] in ("run", "calibrate") and arguments[1] != "model.yaml":  # which test_own_tensors_become_a_page makes
         assert run(PROGRAM, *arguments, "--dry-run").returncode == 0
     else:
         known = run(PROGRAM, arguments[0], "--help").stdout
         for option in (word for word in arguments if word.startswith("-")):
             assert option in known
+
+
+def test_own_tensors_become_a_page(tmp_path):
+    """The README's way from files to a page, word for word."""
+    block, = [block for block in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+              if "salebench import dumps/" in block]
+    (tmp_path / "dumps").mkdir()
+    draw = np.random.default_rng(1)
+    for layer in range(8):
+        for name, heads in (("q", 2), ("k", 1), ("v", 1)):
+            np.save(tmp_path / f"dumps/layer{layer}_{name}.npy", draw.standard_normal((heads, 192, 32), np.float32))
+    lines = block.splitlines()
+    assert len(lines) <= 6
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        assert words.pop(0) == "salebench"
+        if words[0] == "run":
+            words += ["--quick", "--only", "*layer00*"]  # as a test has no time for all of it
+        result = subprocess.run([PROGRAM, *words], cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, (line, result.stderr)
+    page = (tmp_path / "model.html").read_text()
+    assert page.startswith("<!doctype html>") and "layer00" in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

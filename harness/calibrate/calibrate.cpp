@@ -122,7 +122,7 @@ class CalibrationProgress {
   void note(const std::string& text) const { line_.show(text); }
   void finished(const std::string& text) {
     ++done_;
-    line_.keep(fmt::format("[{:>3}/{}] {}{}", done_, total_, text, line_.eta(done_, total_)));
+    line_.keep(fmt::format("{}[{:>3}/{}] {}", line_.eta(done_, total_), done_, total_, text));
   }
   void end() const { line_.wipe(); }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -187,9 +188,12 @@ nlohmann::json machine_json(const RunView& view) {
   add("instruction set", fmt::format("{}", fmt::join(simds, "; ")));
   add("CPU threads", fmt::format("{}", fmt::join(threads, ", ")));
   add("cores", at("/host/cores"));
-  add("memory", at("/host/memory"));
+  const nlohmann::json memory = at("/host/memory");  // "24684092 kB"
+  if (const double kb = memory.is_string() ? std::strtod(memory.get<std::string>().c_str(), nullptr) : 0; kb > 0)
+    add("memory", fmt::format("{:.0f} GiB", kb / 1024 / 1024));
   add("GPU", fmt::format("{}", fmt::join(devices, "; ")));
-  add("CUDA driver", at("/cuda/driver"));
+  if (const nlohmann::json driver = at("/cuda/driver"); driver.is_number_integer() && driver > 0)
+    add("CUDA driver", fmt::format("{}.{}", driver.get<int>() / 1000, driver.get<int>() % 1000 / 10));
   add("operating system", at("/host/os"));
   add("version", at("/program/version"));
   add("commit", at("/program/git"));

@@ -11,7 +11,7 @@ std::string Progress::counts() const {
 }
 
 void Progress::starting(const PlannedCell& cell) {
-  line_.show(fmt::format("{} {} ...", counts(), cell.title()));
+  line_.show(fmt::format("{}{} {} ...", line_.eta(done_, cells_), counts(), cell.title()));
 }
 
 void Progress::finished(const PlannedCell& cell, const CellRecord& r) {
@@ -19,14 +19,13 @@ void Progress::finished(const PlannedCell& cell, const CellRecord& r) {
   std::string what;
   if (r.status == "ok") {
     ++ok_;
-    what =
-        fmt::format("select {} attend {:.3g} ms ±{:.1f}% | recall {:.4f} | err {:.2e}",
-                    number_text(r.select_s, "{:.3g}", 1e3), 1e3 * r.attend_s, 100 * r.noise, r.recall_mean, r.rel_l2);
+    what = fmt::format("select {} attend {} ±{:.1f}% | recall {:.4f} | err {:.2e}", seconds_text(r.select_s),
+                       seconds_text(r.attend_s), 100 * r.noise, r.recall_mean, r.rel_l2);
   } else {
     ++(r.status == "unsupported" ? skipped_ : failed_);
     what = fmt::format("{}: {}", r.status, r.reason);
   }
-  line_.keep(fmt::format("{} {} | {}{}", counts(), cell.title(), what, line_.eta(done_, cells_)));
+  line_.keep(fmt::format("{}{} {} | {}", line_.eta(done_, cells_), counts(), cell.title(), what));
   if (r.status != "ok") line_.move_on();  // a failure stays on the screen
 }
 

@@ -26,17 +26,17 @@ const char* kind_text(RankRow::Kind kind) {
 }
 
 TextRow header(const RankTarget& target) {
-  return {"#",       "method",   "met",
-          "speedup", "95 %",     "if met",
-          "density", "recall",   target.each_head ? "worst head" : "error",
-          "select",  "missed by"};
+  return {"#",        "method",   "met",
+          "speedup ", "95 %",     "if met",
+          "density",  "recall",   target.each_head ? "worst head" : "error",
+          "select",   "missed by"};
 }
 
 TextRow text_row(const RankRow& row, int place) {
   return {place > 0 ? std::to_string(place) : "-",
           row.method,
           fmt::format("{}/{}", row.reached, row.problems),
-          fmt::format("{}{:.2f}", row.interpolated > 0 ? "~" : "", row.speedup),
+          fmt::format("{}{:.2f}{}", row.interpolated > 0 ? "~" : "", row.speedup, row.doubtful > 0 ? "?" : " "),
           std::isnan(row.lo) ? "-" : fmt::format("{:.2f}..{:.2f}", row.lo, row.hi),
           number_text(row.speedup_reached, "{:.2f}"),
           number_text(row.density, "{:.4f}"),
@@ -47,7 +47,7 @@ TextRow text_row(const RankRow& row, int place) {
 }
 
 /// The rows of one part and setup.
-std::string part_text(const std::vector<RankRow>& rows, const RankOptions& options, bool markdown) {
+std::string part_text(const std::vector<RankRow>& rows, const RankOptions& options, bool markdown, int width) {
   std::string text;
   for (const RankRow::Kind kind : {RankRow::Kind::rival, RankRow::Kind::attention_only, RankRow::Kind::oracle}) {
     std::vector<TextRow> table = {header(options.target)};
@@ -60,6 +60,8 @@ std::string part_text(const std::vector<RankRow>& rows, const RankOptions& optio
       text += fmt::format("\nno rivals: {}\n\n", kind == RankRow::Kind::oracle
                                                      ? "oracles, which read the true attention first"
                                                      : "masks made elsewhere, so that times leave out the selection");
+    std::vector<int> order = {0, 0, 0, 0, 0, 5, 3, 4, 2, 6, 1};  // as the header
+    if (!markdown) drop_columns(table, order, std::size_t(width));
     text += aligned_table(table, {1}, markdown);
   }
   return text;
@@ -100,6 +102,8 @@ std::string remarks(const std::vector<CellRecord>& records, const std::vector<Ra
                     near == 1 ? "" : "s", 100 * kNearMiss, options.target.slack + kNearMiss, near == 1 ? "it" : "them");
   if (std::ranges::any_of(rows, [](const RankRow& row) { return row.interpolated > 0; }))
     text += "~: with figures between two settings, not measured\n";
+  if (std::ranges::any_of(rows, [](const RankRow& row) { return row.doubtful > 0; }))
+    text += "?: at some problem the time is in doubt; --strict counts it as a miss\n";
   return text;
 }
 
@@ -112,6 +116,7 @@ nlohmann::json json_row(const RankRow& row) {
           {"problems", row.problems},
           {"reached", row.reached},
           {"interpolated", row.interpolated},
+          {"doubtful", row.doubtful},
           {"speedup", row.speedup},
           {"speedup_lo", row.lo},
           {"speedup_hi", row.hi},
@@ -124,9 +129,10 @@ nlohmann::json json_row(const RankRow& row) {
 }
 
 std::string csv(const std::vector<RankRow>& rows) {
-  constexpr std::array kColumns = {
-      "setup",      "part",       "method",          "kind",    "problems", "reached", "interpolated", "speedup",
-      "speedup_lo", "speedup_hi", "speedup_reached", "density", "recall",   "error",   "select_share", "missed_by"};
+  constexpr std::array kColumns = {"setup",      "part",         "method",          "kind",     "is_baseline",
+                                   "problems",   "reached",      "interpolated",    "doubtful", "speedup",
+                                   "speedup_lo", "speedup_hi",   "speedup_reached", "density",  "recall",
+                                   "error",      "select_share", "missed_by"};
   std::string text = fmt::format("{}\n", fmt::join(kColumns, ","));
   for (const RankRow& row : rows) {
     const nlohmann::json json = json_row(row);
@@ -179,7 +185,8 @@ nlohmann::json rank_rows_json(const std::vector<RankRow>& rows) {
   return all;
 }
 
-std::string format_rank(const std::vector<CellRecord>& records, const RankOptions& options, const std::string& format) {
+std::string format_rank(const std::vector<CellRecord>& records, const RankOptions& options, const std::string& format,
+                        int width) {
   const std::vector<RankRow> rows = rank(records, options);
   if (format == "csv") return csv(rows);
   if (format == "json") return json_text(rank_rows_json(rows), 1) + "\n";
@@ -190,8 +197,8 @@ std::string format_rank(const std::vector<CellRecord>& records, const RankOption
         rows[begin].setup + (rows[begin].setup.empty() || rows[begin].part.empty() ? "" : ", ") + rows[begin].part;
     if (!text.empty()) text += "\n";
     if (!title.empty()) text += title + "\n\n";
-    text +=
-        part_text({rows.begin() + std::ptrdiff_t(begin), rows.begin() + std::ptrdiff_t(end)}, options, format == "md");
+    text += part_text({rows.begin() + std::ptrdiff_t(begin), rows.begin() + std::ptrdiff_t(end)}, options,
+                      format == "md", width);
   }
   if (rows.empty()) text = "nothing to rank: no cell has usable times\n";
   if (options.by == RankBy::length) text += crossovers(rows);

@@ -18,8 +18,9 @@ std::vector<std::string> rank_notes(const std::vector<CellRecord>& records);
 /// The rows as an array of objects.
 nlohmann::json rank_rows_json(const std::vector<RankRow>& rows);
 
-/// Formats: table, md, csv, json.
-std::string format_rank(const std::vector<CellRecord>& records, const RankOptions& options, const std::string& format);
+/// Formats: table, md, csv, json. width: that a table may have; 0 for no limit.
+std::string format_rank(const std::vector<CellRecord>& records, const RankOptions& options, const std::string& format,
+                        int width = 0);
 
 /// The one target that the cells were calibrated for. Throws UsageError if there is none or several.
 RankTarget recalled_target(const std::vector<CellRecord>& records);

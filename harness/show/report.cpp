@@ -10,57 +10,15 @@
 
 #include "core/hdf5.h"
 #include "core/json_text.h"
+#include "core/nearest.h"
+#include "harness/plan/name_filter.h"
 #include "harness/run/run_state.h"
+#include "harness/show/report_table.h"
 #include "harness/support/record_json.h"
-#include "harness/support/text_table.h"
 #include "results/places.h"
 
 namespace salebench {
 namespace {
-
-using Row = TextRow;
-
-const Row kHeader = {"problem", "len",       "method",   "settings",  "density",  "recall",  "p05",   "rel_l2",
-                     "worst",   "select ms", "index ms", "attend ms", "total ms", "speedup", "status"};
-
-/// A row of the table: a cell, or the rounds of one.
-struct Line {
-  CellRecord record;
-  int rounds = 1;
-  std::string place, settings;
-  bool notes_differ = false;
-};
-
-std::string status_text(const Line& line) {
-  const CellRecord& r = line.record;
-  std::string status = r.status;
-  if (!r.reason.empty()) status += ": " + r.reason;
-  if (r.status == "ok" && !r.timing_usable) status += " (quick: times unusable)";
-  if (r.busy) status += " (busy machine: times not usable)";
-  if (line.notes_differ && !r.note.empty()) status += fmt::format(" [{}]", r.note);
-  if (line.rounds > 1) status += fmt::format(" (medians of {} rounds)", line.rounds);
-  if (r.status == "ok" && r.timing_usable && !r.converged) status += fmt::format(" (noisy, ±{:.0f}%)", 100 * r.noise);
-  return status;
-}
-
-Row report_row(const Line& line) {
-  const CellRecord& r = line.record;
-  return {line.place,
-          std::to_string(r.problem.shape.kv_len),
-          display_name(r),
-          line.settings,
-          number_text(r.density, "{:.4f}"),
-          number_text(r.recall_mean, "{:.4f}"),
-          number_text(r.recall_p05, "{:.4f}"),
-          number_text(r.rel_l2, "{:.2e}"),
-          number_text(r.rel_l2_worst, "{:.2e}"),
-          number_text(r.select_s, "{:.3g}", 1e3),
-          number_text(r.index_s, "{:.3g}", 1e3),
-          number_text(r.attend_s, "{:.3g}", 1e3),
-          number_text(r.total_s, "{:.3g}", 1e3),
-          number_text(r.speedup, "{:.2f}"),
-          status_text(line)};
-}
 
 std::string csv(const std::vector<CellRecord>& records) {
   std::string text;
@@ -112,20 +70,34 @@ std::vector<TimedSetting> settings_and_failures(const std::vector<CellRecord>& r
   return all;
 }
 
-std::vector<Line> lines_of(const std::vector<CellRecord>& records, const std::vector<TimedSetting>& settings) {
-  const auto places = place_labels(records), labels = settings_labels(records);
-  const bool notes_differ =
-      std::ranges::any_of(records, [&](const CellRecord& r) { return r.note != records[0].note; });
-  std::vector<Line> lines;
-  for (const TimedSetting& s : settings) {
-    lines.push_back({s.record, s.rounds, places[s.first], labels[s.first], notes_differ});
-    const bool one_of_several = s.record.round > 0 && !has_usable_times(s.record);
-    if (one_of_several)
-      lines.back().settings += fmt::format("{}round={}", labels[s.first].empty() ? "" : " ", s.record.round);
+/// Throws UsageError for a text that none of the names matches.
+std::vector<NameFilter> filters_of(const std::vector<std::string>& texts, const std::vector<std::string>& names,
+                                   const char* what) {
+  std::vector<NameFilter> filters;
+  for (const std::string& text : texts) {
+    filters.emplace_back(text, names);
+    if (std::ranges::any_of(names, filters.back())) continue;
+    const std::set<std::string> known(names.begin(), names.end());
+    throw UsageError(
+        fmt::format("no {} is called '{}'{}", what, text, did_you_mean(text, {known.begin(), known.end()})));
   }
-  std::ranges::stable_sort(lines, {},
-                           [](const Line& line) { return std::pair(line.place, line.record.problem.shape.kv_len); });
-  return lines;
+  return filters;
+}
+
+/// Leaves what `--method` and `--problem` name. Throws UsageError where one names nothing.
+std::vector<CellRecord> chosen_records(const std::vector<CellRecord>& records, const ReportOptions& options) {
+  std::vector<std::string> methods, problems = place_labels(records);
+  for (const CellRecord& r : records) methods.push_back(display_name(r)), problems.push_back(r.problem.id);
+  const std::vector<NameFilter> of_methods = filters_of(options.methods, methods, "method"),
+                                of_problems = filters_of(options.problems, problems, "problem");
+  const auto names = [](const std::vector<NameFilter>& filters, const std::string& name) {
+    return filters.empty() || std::ranges::any_of(filters, [&](const NameFilter& filter) { return filter(name); });
+  };
+  std::vector<CellRecord> chosen;
+  for (std::size_t i = 0; i < records.size(); ++i)
+    if (names(of_methods, methods[i]) && (names(of_problems, problems[i]) || names(of_problems, records[i].problem.id)))
+      chosen.push_back(records[i]);
+  return chosen;
 }
 
 /// What must be said of times that were taken beside other work; empty if none were.
@@ -188,29 +160,29 @@ std::vector<CellRecord> load_records(const std::string& path) {
 }
 
 void leave_out_doubtful(std::vector<CellRecord>& records, bool times_alone) {
-  const auto is_doubtful = [](const CellRecord& r) { return has_usable_times(r) && (!r.converged || r.busy); };
   if (!times_alone) {
-    std::erase_if(records, is_doubtful);
+    std::erase_if(records, is_in_doubt);
     return;
   }
   for (CellRecord& r : records)
-    if (is_doubtful(r)) r.timing_usable = false;
+    if (is_in_doubt(r)) r.timing_usable = false;
 }
 
-std::string format_report(const std::vector<CellRecord>& records, const std::string& format, double at_recall) {
+std::string format_report(const std::vector<CellRecord>& all_records, const ReportOptions& options) {
+  const double at_recall = options.at_recall;
+  const std::vector<CellRecord> records = chosen_records(all_records, options);
   const auto settings = at_recall > 0 ? fastest_at_recall(records, at_recall) : settings_and_failures(records);
-  if (format == "csv" || format == "json") {
+  if (options.format == "csv" || options.format == "json") {
     std::vector<CellRecord> cells = records;
     if (at_recall > 0) {
       cells.clear();
       for (const TimedSetting& setting : settings) cells.push_back(setting.record);
     }
-    return format == "csv" ? csv(cells) : json(cells);
+    return options.format == "csv" ? csv(cells) : json(cells);
   }
-  std::vector<Row> rows = {kHeader};
-  for (const Line& line : lines_of(records, settings)) rows.push_back(report_row(line));
-  return aligned_table(rows, {0, 2, 3, kHeader.size() - 1}, format == "md") +
-         (at_recall > 0 ? left_out(records, at_recall, settings.empty()) : "") + denominators(settings) +
+  const ReportTable table = report_table(records, settings, options);
+  return table.text + (at_recall > 0 ? left_out(records, at_recall, settings.empty()) : "") + denominators(settings) +
+         (table.has_front ? "*: no rival in the table is faster at the problem with less error\n" : "") +
          busy_text(settings);
 }
 

@@ -21,9 +21,18 @@ std::vector<CellRecord> load_records(const std::string& path);
 /// calls their times unusable.
 void leave_out_doubtful(std::vector<CellRecord>& records, bool times_alone);
 
-/// Formats: table, md, csv, json. at_recall > 0 picks, for each method and problem, the fastest ok cell whose mean
-/// recall reaches it. Rounds of a cell are one row with the medians of their times, but in csv and json without
-/// at_recall, which give the cells as they are.
-std::string format_report(const std::vector<CellRecord>& records, const std::string& format, double at_recall);
+struct ReportOptions {
+  std::string format = "table";           ///< table, md, csv or json
+  double at_recall = 0;                   ///< above 0: for each method and problem the fastest ok cell that reaches it
+  std::vector<std::string> columns = {};  ///< by name; empty for the usual ones
+  std::string sort = {};                  ///< a column, the best first; empty for the order of problems
+  std::vector<std::string> methods = {}, problems = {};  ///< globs, of which one must match; empty for all
+  bool all = false;                                      ///< also cells that did not run, which are else summed up
+  int width = 0;                                         ///< of the terminal; 0 for no limit
+};
+
+/// Rounds of a cell are one row with the medians of their times, but in csv and json without at_recall, which give the
+/// cells as they are. Throws UsageError for names that there are not.
+std::string format_report(const std::vector<CellRecord>& records, const ReportOptions& options);
 
 }  // namespace salebench

@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+
+#include "harness/support/terminal.h"
+#include "harness/support/text_table.h"
 
 namespace salebench {
 
@@ -12,7 +16,10 @@ StatusLine::StatusLine(bool quiet) : quiet_(quiet), terminal_(::isatty(STDERR_FI
 
 void StatusLine::write(const std::string& text, bool lasting) const {
   if (quiet_ || (!terminal_ && !lasting)) return;
-  fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", text, terminal_ ? "" : "\n");
+  // A line that wraps could not be rewritten.
+  const std::string shown =
+      terminal_ ? cut_to_width(text, std::size_t(std::max(0, columns_of(STDERR_FILENO) - 1))) : text;
+  fmt::print(stderr, "{}{}{}", terminal_ ? "\r\033[K" : "", shown, terminal_ ? "" : "\n");
   std::fflush(stderr);
 }
 
@@ -29,7 +36,7 @@ double StatusLine::seconds() const {
 }
 
 std::string StatusLine::eta(double done, double all) const {
-  return done < all ? " | eta " + duration_text(seconds() / done * (all - done)) : "";
+  return done > 0 && done < all ? "eta " + duration_text(seconds() / done * (all - done)) + " | " : "";
 }
 
 std::string duration_text(double seconds) {

@@ -10,7 +10,7 @@ class StatusLine {
  public:
   explicit StatusLine(bool quiet);
 
-  /// Rewrites the line; elsewhere than on a terminal nothing.
+  /// Rewrites the line, cut to the width of the terminal; elsewhere than on a terminal nothing.
   void show(const std::string& text) const { write(text, false); }
   /// Rewrites the line; elsewhere a line of its own.
   void keep(const std::string& text) const { write(text, true); }
@@ -21,7 +21,7 @@ class StatusLine {
 
   /// Seconds since this object was made.
   double seconds() const;
-  /// " | eta 6m" when a share of the work is done; "" if that is all of it.
+  /// "eta 6m | " when a share of the work is done; "" if that is all of it.
   std::string eta(double done, double all) const;
 
  private:

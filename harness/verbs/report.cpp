@@ -1,6 +1,7 @@
 #include "harness/show/report.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include "harness/page/live_server.h"
 #include "harness/page/page.h"
 #include "harness/show/rank_report.h"
+#include "harness/support/terminal.h"
 #include "harness/verbs/target_options.h"
 #include "harness/verbs/verb.h"
 #include "results/places.h"
@@ -45,6 +47,17 @@ class Report : public Verb {
     app.add_flag("--strict", strict_,
                  "leave out cells whose times are in doubt: not converged, or measured on a busy machine; with --rank "
                  "they are misses");
+    app.add_option("--method", report_.methods, "only methods of this name or glob; may come again")
+        ->allow_extra_args(false)
+        ->excludes(rank);
+    app.add_option("--problem", report_.problems, "only problems of this name or glob; may come again")
+        ->allow_extra_args(false)
+        ->excludes(rank);
+    app.add_option("--columns", report_.columns, "which, such as method,settings,recall,total; also those of /cells")
+        ->delimiter(',')
+        ->excludes(rank);
+    app.add_option("--sort", report_.sort, "by this column, the best first")->excludes(rank);
+    app.add_flag("--all", report_.all, "a row also for cells that did not run")->excludes(rank);
     app.add_option("--format", format_, "table, md, csv or json")->check(CLI::IsMember({"table", "md", "csv", "json"}));
   }
   ExitCode run(const std::string&) override {
@@ -57,13 +70,20 @@ class Report : public Verb {
       std::fputs("nothing to rank: no cell has usable times\n", stderr);
       return kNothingMeasured;
     }
-    const std::string text = rank_ ? format_rank(records, rank_options(records), format_)
-                                   : format_report(records, format_, target_.at_recall);
+    const std::string text = rank_ ? format_rank(records, rank_options(records), format_, columns_of(STDOUT_FILENO))
+                                   : format_report(records, report_options());
     std::fputs(text.c_str(), stdout);
     return kAllDone;
   }
 
  private:
+  ReportOptions report_options() const {
+    ReportOptions options = report_;
+    options.format = format_, options.at_recall = target_.at_recall;
+    options.width = columns_of(STDOUT_FILENO);
+    return options;
+  }
+
   ExitCode page() {
     RunWatch watch(path_);
     const auto data_of = [&](RunView& view) {
@@ -113,6 +133,7 @@ class Report : public Verb {
 
   std::string path_, format_ = "table", by_, html_;
   TargetOptions target_;
+  ReportOptions report_;
   bool rank_ = false, interpolate_ = false, strict_ = false, live_ = false;
   int port_ = 8642;
 };

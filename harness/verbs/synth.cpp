@@ -85,7 +85,7 @@ class Synth : public Verb {
     const StatusLine line(quiet_);
     try {
       write_synthetic(options_, out_, [&](double share) {
-        line.show(fmt::format("{:.0f}%{}", 100 * share, line.eta(share, 1)));
+        line.show(fmt::format("{}{:.0f}%", line.eta(share, 1), 100 * share));
         return !interrupted;
       });
     } catch (const Stopped&) {

@@ -128,7 +128,7 @@ def test_plan_of_another_version_is_refused_by_name(box):
     box.sweep(box.config({"dense": {}}))
     plan = box.path("out/plan.json")
     plan.write_text(json.dumps({**json.loads(plan.read_text()), "plan_version": 1}))
-    box.fails(2, "report", "out", says=["version 1", "this program reads 3"])
+    box.fails(2, "report", "out", says=["version 1", "this program reads 4"])
 
 
 def test_words_of_a_repeat_line(box):

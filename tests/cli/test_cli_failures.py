@@ -135,7 +135,7 @@ def test_killed_parent_leaves_no_worker_and_resumes(box):
 
 def test_report_and_collect_after_killed_parent(box):
     _, files = killed_parent(box)
-    report = box.run("report", "out", program=TEST_PROGRAM).stdout
+    report = box.run("report", "out", "--all", program=TEST_PROGRAM).stdout
     assert report.count("interrupted") == 4 - len(files)
     box.run("collect", "out", program=TEST_PROGRAM)
     rows = box.rows()

@@ -130,14 +130,14 @@ def test_existing_output_is_kept_without_force(box):
 
 
 WRONG = {  # exit code, arguments, what the line says
-    "two files": (2, ["q.npy", "k.npy"], ["not 2"]),
+    "two files": (5, ["q.npy", "k.npy"], ["has no v"]),
     "one npy": (2, ["q.npy"], ["holds one tensor"]),
     "unknown kind": (2, ["q.pt", "k.pt", "v.pt"], ["only .npy, .npz and .safetensors"]),
     "batch without b": (2, ["a.npz", "--batch", "1"], ["batch 1"]),
     "bad keys": (2, ["a.npz", "--keys", "q:x"], ["--keys", "q=NAME"]),
     "bad id": (2, ["a.npz", "--id", "a/b"], ["id of a problem"]),
     "missing": (5, ["none.npz"], ["cannot open none.npz: No such file"]),
-    "folder": (5, ["folder.npz"], ["not a regular file"]),
+    "folder": (5, ["folder.npz"], ["no .npy, .npz or .safetensors files in there"]),
     "no batch": (5, ["a.npz", "--layout", "bhld"], ["q is [2, 192, 32]", "--layout hld or lhd"]),
     "wrong layout": (5, ["a.npz", "--layout", "lhd"], ["192 heads", "is the layout lhd?"]),
     "fortran order": (5, ["fortran.npy", "k.npy", "v.npy"], ["Fortran order", "np.ascontiguousarray"]),

@@ -62,7 +62,7 @@ def test_full_disk(box, mount, mode):
     assert 2 < len(cells) < 41
     assert all(read_table(path)[0]["status"] == "ok" for path in cells)
     assert not list(box.path("small/out/cells").glob("*.tmp*"))
-    assert box.run("report", "small/out").stdout.count("interrupted") == 41 - len(cells)
+    assert box.run("report", "small/out", "--all").stdout.count("interrupted") == 41 - len(cells)
     # With room again, the sweep goes on where it stopped.
     before = {path: path.stat().st_mtime_ns for path in cells}
     subprocess.run(["mount", "-o", "remount,size=64m", str(box.path("small"))], check=True)

@@ -121,7 +121,7 @@ def test_info(box):
 
 def test_report_formats(swept):
     def report(form):
-        return swept.run("report", "out", "--format", form, program=TEST_PROGRAM).stdout
+        return swept.run("report", "out", "--all", "--format", form, program=TEST_PROGRAM).stdout
 
     rows = swept.rows()
     table, _, denominator = report("table").partition("\n\n")
@@ -136,7 +136,7 @@ def test_report_formats(swept):
     data = json.loads(report("json"))
     assert [row["status"] for row in data] == [row["status"] for row in rows]
     assert [row["total_s"] is None for row in data] == [row["status"] != "ok" for row in rows]
-    assert swept.run("report", "out/run.h5", program=TEST_PROGRAM).stdout == report("table")
+    assert swept.run("report", "out/run.h5", "--all", program=TEST_PROGRAM).stdout == report("table")
 
 
 def test_report_at_recall(swept):

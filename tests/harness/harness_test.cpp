@@ -205,7 +205,7 @@ CellRecord record(const char* method, double recall, double total, const char* s
 TEST(Report, PicksTheFastestAtARecall) {
   const std::string text = format_report({record("a", 0.99, 0.5), record("a", 0.97, 0.2), record("a", 0.9, 0.1),
                                           record("b", 0.5, 0.1), record("c", 0.99, 0.1, "incorrect")},
-                                         "csv", 0.95);
+                                         {.format = "csv", .at_recall = 0.95});
   EXPECT_EQ(std::ranges::count(text, '\n'), 2);
   EXPECT_NE(text.find(",0.97,"), std::string::npos);
 }
@@ -213,17 +213,17 @@ TEST(Report, PicksTheFastestAtARecall) {
 TEST(Report, TablesAlignAndSayWhy) {
   CellRecord failed = record("sale", kNoValue, kNoValue, "error");
   failed.reason = "it broke";
-  const std::string table = format_report({record("dense", 1, 0.1), failed}, "table", 0);
+  const std::string table = format_report({record("dense", 1, 0.1), failed}, {.format = "table", .at_recall = 0});
   EXPECT_NE(table.find("error: it broke"), std::string::npos);
   EXPECT_EQ(table.find("nan"), std::string::npos);
-  EXPECT_TRUE(format_report({failed}, "md", 0).starts_with("| problem"));
+  EXPECT_TRUE(format_report({failed}, {.format = "md", .at_recall = 0}).starts_with("| problem"));
 }
 
 TEST(Report, NamesWhatTheSpeedupsAreOver) {
   CellRecord cell = record("sale", 0.99, 0.1);
-  EXPECT_EQ(format_report({cell}, "table", 0).find("speedup: over"), std::string::npos);
+  EXPECT_EQ(format_report({cell}, {.format = "table", .at_recall = 0}).find("speedup: over"), std::string::npos);
   cell.speedup = 2, cell.baseline = "dense", cell.baseline_kernel = "cudnn 9", cell.backend = "cuda";
-  const std::string table = format_report({cell}, "table", 0);
+  const std::string table = format_report({cell}, {.format = "table", .at_recall = 0});
   EXPECT_NE(table.find("speedup: over dense by cudnn 9,"), std::string::npos) << table;
   EXPECT_NE(table.find("p cuda"), std::string::npos) << table;
 }

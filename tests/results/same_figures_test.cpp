@@ -143,33 +143,35 @@ CellRecord round_of(int round, double total, bool usable = true) {
 TEST(Report, RoundsAreOneRowWithTheirMedians) {
   const std::vector<CellRecord> rounds = {round_of(0, 0.1), round_of(1, 0.9), round_of(2, 0.8)};
   for (const double recall : {0.0, 0.5}) {
-    const std::string table = format_report(rounds, "table", recall);
+    const std::string table = format_report(rounds, {.format = "table", .at_recall = recall});
     EXPECT_EQ(std::ranges::count(table, '\n'), 3) << table;
     EXPECT_NE(table.find(" 800 "), std::string::npos) << table;
     EXPECT_NE(table.find("medians of 3 rounds"), std::string::npos) << table;
   }
-  EXPECT_EQ(std::ranges::count(format_report(rounds, "csv", 0), '\n'), 4) << "csv gives the cells as they are";
-  EXPECT_EQ(std::ranges::count(format_report(rounds, "csv", 0.5), '\n'), 2);
+  EXPECT_EQ(std::ranges::count(format_report(rounds, {.format = "csv", .at_recall = 0}), '\n'), 4)
+      << "csv gives the cells as they are";
+  EXPECT_EQ(std::ranges::count(format_report(rounds, {.format = "csv", .at_recall = 0.5}), '\n'), 2);
 }
 
 TEST(Report, SaysWhyNothingIsRanked) {
-  const std::string quick = format_report({round_of(0, 0.1, false)}, "table", 0.5);
+  const std::string quick = format_report({round_of(0, 0.1, false)}, {.format = "table", .at_recall = 0.5});
   EXPECT_NE(quick.find("not ranked: 1 cell of that recall without usable times"), std::string::npos) << quick;
-  const std::string high = format_report({round_of(0, 0.1)}, "table", 0.95);
+  const std::string high = format_report({round_of(0, 0.1)}, {.format = "table", .at_recall = 0.95});
   EXPECT_NE(high.find("no cell has a mean recall of 0.95; the highest is 0.9, of a local=4"), std::string::npos)
       << high;
-  const std::string none = format_report({CellRecord()}, "table", 0.95);
+  const std::string none = format_report({CellRecord()}, {.format = "table", .at_recall = 0.95});
   EXPECT_NE(none.find("nothing was measured"), std::string::npos) << none;
 }
 
 TEST(Report, TellsCapturesOfOneNameApart) {
   std::vector<CellRecord> cells = {round_of(0, 0.1), round_of(0, 0.2)};
   cells[0].dataset = "/x/qwen/capture.h5", cells[1].dataset = "/x/llama/capture.h5";
-  const std::string table = format_report(cells, "table", 0);
+  const std::string table = format_report(cells, {.format = "table", .at_recall = 0});
   EXPECT_NE(table.find("\nqwen/capture.h5 p "), std::string::npos) << table;
   EXPECT_NE(table.find("\nllama/capture.h5 p "), std::string::npos) << table;
   cells[0].recall_mean = 0.5;
-  EXPECT_NE(format_report(cells, "table", 0.9).find("\nllama/capture.h5 p "), std::string::npos)
+  EXPECT_NE(format_report(cells, {.format = "table", .at_recall = 0.9}).find("\nllama/capture.h5 p "),
+            std::string::npos)
       << "named also where one is left";
 }
 

@@ -7,7 +7,8 @@
   const fixed = (value, digits) => page.isNumber(value) ? value.toFixed(digits) : NONE;
 
   // Three digits that count; small ones as 9.1e-7.
-  const short = value => page.isNumber(value) ? String(Number(value.toPrecision(3))) : NONE;
+  const short = value => !page.isNumber(value) ? NONE
+    : value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
 
   const percent = value => page.isNumber(value) ? `${Math.round(100 * value)} %` : NONE;
 
