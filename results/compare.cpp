@@ -111,8 +111,9 @@ class Comparer {
     }
     result_.only_fresh = int(after.size() - result_.cells.size());
     if (!baselines.empty()) result_.baseline = geometric_mean(baselines);
-    judge(result_.cells);
     add_methods();
+    for (ComparedCell& cell : result_.cells) cell.others = ratio_of_others(display_name(cell.fresh));
+    judge(result_.cells);
     judge(result_.methods);
     return std::move(result_);
   }
@@ -149,10 +150,19 @@ class Comparer {
     cell.fresh = cell.failed ? *failed : *worse, cell.fresh.total_s = seconds;
   }
 
+  /// How the times of all methods but one changed; NaN if there is no other.
+  double ratio_of_others(const std::string& name) const {
+    std::vector<double> ratios;
+    for (const auto& [other, cells] : of_method_)
+      if (other != name)
+        for (const auto& [both, ratio] : cells) ratios.push_back(ratio);
+    return ratios.empty() ? kNoValue : geometric_mean(ratios);
+  }
+
   void add_methods() {
     for (const auto& [name, cells] : of_method_) {
       ComparedMethod method;
-      method.method = name, method.cells = int(cells.size());
+      method.method = name, method.cells = int(cells.size()), method.others = ratio_of_others(name);
       std::vector<BeforeAndAfter> rounds;
       std::vector<double> ratios, relatives;
       for (const auto& [both, ratio] : cells) {
@@ -175,6 +185,16 @@ class Comparer {
     }
   }
 
+  /// Of a change that is no chance.
+  Verdict verdict_of(const TimeChange& change) const {
+    const double beyond = 1 + options_.floor, half = 1 + options_.floor / 2;
+    const double over_others = std::isnan(change.others) ? change.ratio : change.ratio / change.others;
+    if (change.relative > beyond && change.lo > 1 && std::max(change.ratio, over_others) > half) return Verdict::slower;
+    if (change.relative < 1 / beyond && change.hi < 1 && std::min(change.ratio, over_others) < 1 / half)
+      return Verdict::faster;
+    return Verdict::same;
+  }
+
   /// Cells and methods are a family each, with half of the chance to err.
   template <class Change>
   void judge(std::vector<Change>& changes) const {
@@ -188,11 +208,8 @@ class Comparer {
       change.adjusted = *next++;
       const bool sure = change.adjusted <= options_.error / 2;
       if (change.least_p * double(p.size()) > options_.error / 2) continue;  // nothing could be sure
-      const double beyond = 1 + options_.floor, by_itself = 1 + options_.floor / 2;
-      change.verdict = !sure                                                                           ? Verdict::same
-                       : change.relative > beyond && change.lo > 1 && change.ratio > by_itself         ? Verdict::slower
-                       : change.relative < 1 / beyond && change.hi < 1 && change.ratio < 1 / by_itself ? Verdict::faster
-                                                                                                       : Verdict::same;
+      change.verdict = Verdict::same;
+      if (sure) change.verdict = verdict_of(change);
     }
   }
 

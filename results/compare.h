@@ -17,11 +17,12 @@ struct CompareOptions {
 enum class Verdict { same, faster, slower, too_few };
 
 /// How times changed. A time counts as slower or faster if it is so beyond the floor over the baseline's, which was
-/// timed beside it, and beyond half of it by itself: the machine's mood is in the latter, a changed baseline in the
-/// former.
+/// timed beside it, and beyond half of it by itself or over the other methods' times: a changed baseline shows in the
+/// first alone, and the machine's mood, which would hide a change by itself, is in the other methods too.
 struct TimeChange {
   double ratio = kNoValue;                   ///< total_s, new over base, of medians over rounds
   double relative = kNoValue;                ///< the same of total_s / dense_s
+  double others = kNoValue;                  ///< the geometric mean of `ratio` over the cells of other methods
   double lo = kNoValue, hi = kNoValue;       ///< 95 % bootstrap interval of `relative`, over processes
   double p = kNoValue, adjusted = kNoValue;  ///< of no change; after Holm over all that are tested
   double least_p = kNoValue;                 ///< the smallest p that so many rounds can give

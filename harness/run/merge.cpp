@@ -114,6 +114,7 @@ MergedShards merge_shards(const std::vector<std::string>& folders, const std::st
   std::set<std::string> machines;
   for (const PlannedCell& cell : plan.cells) {
     const Part* const part = best_part(parts, cell.id);
+    result.unfinished += !part && cell.waits_for.empty();
     if (!part) continue;
     take(*part->folder, merged, cell.id);
     state.read(merged, cell.id);

@@ -8,6 +8,7 @@ namespace salebench {
 
 struct MergedShards {
   int cells = 0;                    ///< of the merged run, finished or not
+  int unfinished = 0;               ///< of these, without a result that some machine could give
   int missing = 0;                  ///< of the whole sweep that are in none of the folders
   std::vector<std::string> absent;  ///< the shards that are not there: "2/3"
   std::vector<std::string> machines;

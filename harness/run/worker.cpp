@@ -46,7 +46,8 @@ std::vector<char*> pointers_to(std::vector<std::string>& words) {
 [[noreturn]] void become_worker(std::vector<char*>& argv, std::vector<char*>& envp, int log, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(127);  // the parent died before the line above
-  ::setpgid(0, 0);                          // Ctrl-C is for the parent, which then ends the worker
+  ::setpgid(0, 0);                          // Ctrl-C is for the parent, which then ends the worker,
+  ::signal(SIGTERM, SIG_IGN);               // as is what a batch system sends to all processes of a job
   ::dup2(log, STDOUT_FILENO);
   ::dup2(log, STDERR_FILENO);
   ::execve("/proc/self/exe", argv.data(), envp.data());

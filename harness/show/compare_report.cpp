@@ -111,7 +111,8 @@ std::string summary(const Comparison& comparison, const CompareOptions& options)
         "the baseline, timed beside each cell, takes {:.3f} times as long: the machine, or dense attention\n",
         comparison.baseline);
   return text + fmt::format(
-                    "time: new / base. Slower or faster: beyond {:g} % over the baseline and half of that by itself, p "
+                    "time: new / base. Slower or faster: beyond {:g} % over the baseline, and half of that by itself "
+                    "or over the other methods, p "
                     "<= {:g}\n",
                     100 * options.floor, options.error / 2);
 }

@@ -33,7 +33,10 @@ class Collect : public Verb {
     if (!merged.absent.empty())
       spdlog::warn("shards {} are not there; {} cells of the sweep are missing", fmt::join(merged.absent, ", "),
                    merged.missing);
-    return merged.absent.empty() ? kAllDone : kSomeCellsFailed;
+    if (merged.unfinished > 0)
+      spdlog::warn("{} cells were not run to their end: salebench run CONFIG --resume -o {} does so", merged.unfinished,
+                   out_);
+    return merged.absent.empty() && merged.unfinished == 0 ? kAllDone : kSomeCellsFailed;
   }
 
  private:

@@ -73,6 +73,7 @@ def test_of_a_cell_of_two_folders_the_good_one_counts(box, config):
     first = plan["cells"][0]["id"]
     box.path(f"bad/cells/{first}.h5").unlink()
     box.run("run", config, "--quick", "-o", "good", "--only", first)
+    assert "1 cells were not run to their end" in box.run("collect", "bad", "-o", "alone", code=1).stderr
     box.run("collect", "bad", "good", "-o", "merged")
     assert {row["status"] for row in box.rows("merged")} == {"ok"}
 

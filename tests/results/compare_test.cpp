@@ -107,6 +107,16 @@ TEST(Compare, AMethodSlowerByFivePerCentIsFound) {
   }
 }
 
+TEST(Compare, AFasterMachineHidesNoSlowerMethod) {
+  Machine machine(7);
+  const std::vector<CellRecord> base = machine.run(200, 4);
+  std::vector<CellRecord> fresh = machine.run(200, 4, 0.05);
+  for (CellRecord& r : fresh) r.total_s *= 0.93, r.dense_s *= 0.93;
+  for (const ComparedMethod& method : compare(base, fresh, {}).methods)
+    EXPECT_EQ(method.verdict, method.method == "a" ? Verdict::slower : Verdict::same)
+        << method.method << " " << method.ratio << " " << method.relative << " " << method.others;
+}
+
 TEST(Compare, ACellAloneNeedsRoundsAndASize) {
   Machine machine(3);
   const Comparison few = compare(machine.run(1, 3), machine.run(1, 4, 0.5), {});
