@@ -109,6 +109,26 @@ void write_calibration_table(const std::string& path, const RunAttributes& attri
   file.save(path);
 }
 
+std::vector<CellResult> read_run_results(const std::string& path) {
+  const h5::File file = open_run(path);
+  const h5::Group& root = file.root();
+  std::optional<h5::Group> masks;
+  if (root.has("masks")) masks.emplace(root.open_group("masks"));
+  std::vector<CellResult> results;
+  for (CellRecord& cell : read_table<CellRecord>(root, "cells")) {
+    results.emplace_back().cell = std::move(cell);
+    results.back().has_stored_mask = masks && masks->has(results.back().cell.id);
+  }
+  const auto of = [&](std::int64_t cell) -> CellResult& {
+    if (cell < 0 || cell >= std::ssize(results)) throw h5::Error(fmt::format("{} has no cell {}", path, cell));
+    return results[std::size_t(cell)];
+  };
+  for (const HeadRecord& head : read_table<HeadRecord>(root, "heads")) of(head.cell).heads.push_back(head);
+  for (const SampleRecord& sample : read_table<SampleRecord>(root, "samples"))
+    of(sample.cell).samples.push_back(sample);
+  return results;
+}
+
 std::vector<CellRecord> read_run(const std::string& path) {
   return read_table<CellRecord>(open_run(path).root(), "cells");
 }

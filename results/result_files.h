@@ -34,6 +34,9 @@ using RunAttributes = std::map<std::string, std::string>;
 void write_run(const std::string& path, const RunAttributes& attributes, const std::vector<ProblemRecord>& problems,
                const std::vector<CellResult>& results, const std::string& cells_folder);
 
+/// The results of a run.h5, but for the masks themselves. Throws h5::Error.
+std::vector<CellResult> read_run_results(const std::string& path);
+
 /// The cells of a run.h5. Throws h5::Error.
 std::vector<CellRecord> read_run(const std::string& path);
 

@@ -90,6 +90,30 @@ bool RunFolder::is_collected() const {
   return !none;
 }
 
+std::string RunFolder::stamp_of(const std::string& path) {
+  std::error_code none;
+  const auto size = std::filesystem::file_size(path, none);
+  if (none) return {};
+  const auto changed = std::filesystem::last_write_time(path, none);
+  return none ? "" : fmt::format("{} {}", size, changed.time_since_epoch().count());
+}
+
+void RunFolder::write_stamps(const std::map<std::string, std::string>& stamps) const {
+  write_text(path_ + "/collected.json", json_text({{"run.h5", stamp_of(run_path())}, {"cells", stamps}}) + "\n");
+}
+
+std::map<std::string, std::string> RunFolder::stamps() const {
+  std::ifstream file(path_ + "/collected.json");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  try {
+    if (!json.is_object() || json.at("run.h5") != stamp_of(run_path())) return {};
+    return json.at("cells").get<std::map<std::string, std::string>>();
+  } catch (const nlohmann::json::exception&) {
+    return {};  // damaged from outside: everything is read again
+  }
+}
+
 std::vector<std::string> RunFolder::finished_ids() const {
   std::vector<std::string> ids;
   std::error_code missing;

@@ -37,6 +37,14 @@ class RunFolder {
   /// Whether run.h5 was written after the plan and the last cell, and so says what they do.
   bool is_collected() const;
 
+  /// Size and time of the last change of a file; empty if there is none.
+  static std::string stamp_of(const std::string& path);
+  /// Keeps the stamps, by id, of the cells' files that run.h5 was just made of.
+  void write_stamps(const std::map<std::string, std::string>& stamps) const;
+  /// Those stamps, if run.h5 is still that file; else none. What has its stamp need not be read again: reading the file
+  /// of a cell takes a hundred times as long as finding it in run.h5.
+  std::map<std::string, std::string> stamps() const;
+
   /// The ids of all cells that have a file, sorted, whatever the plan holds.
   std::vector<std::string> finished_ids() const;
 

@@ -63,7 +63,7 @@ class RunQueue {
 
   void add(const PlannedCell& cell, CellResult result) {
     progress_.finished(cell, result.cell);
-    state_.add(std::move(result));
+    state_.add(folder_, std::move(result));
   }
 
   const Plan& plan_;

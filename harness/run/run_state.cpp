@@ -14,15 +14,41 @@ namespace salebench {
 RunState::RunState(const RunFolder& folder, const Plan& plan) {
   const std::vector<std::string> ids = folder.finished_ids();
   const std::set<std::string> finished(ids.begin(), ids.end());
+  take_unchanged(folder);
   for (const PlannedCell& cell : plan.cells)
-    if (finished.contains(cell.id)) read(folder, cell.id);
+    if (finished.contains(cell.id) && !done_.contains(cell.id)) read(folder, cell.id);
+}
+
+void RunState::take_unchanged(const RunFolder& folder) {
+  const auto stamps = folder.stamps();
+  if (stamps.empty()) return;
+  std::vector<CellResult> collected;
+  try {
+    collected = read_run_results(folder.run_path());
+  } catch (const h5::Error&) {
+    return;  // damaged from outside: all are read from their own files
+  }
+  for (CellResult& result : collected) {
+    const std::string id = result.cell.id;
+    const auto stamp = stamps.find(id);
+    if (stamp == stamps.end() || stamp->second != RunFolder::stamp_of(folder.cell_path(id))) continue;
+    done_[id] = std::move(result), stamps_[id] = stamp->second;
+  }
+}
+
+void RunState::add(const RunFolder& folder, CellResult result) {
+  const std::string id = result.cell.id;
+  stamps_[id] = RunFolder::stamp_of(folder.cell_path(id));
+  done_[id] = std::move(result);
 }
 
 void RunState::read(const RunFolder& folder, const std::string& id) {
   const std::string path = folder.cell_path(id);
-  if (std::error_code unknown; !std::filesystem::exists(path, unknown)) return;
+  const std::string stamp = RunFolder::stamp_of(path);
+  if (stamp.empty()) return;
   try {
     done_[id] = read_cell(path);
+    stamps_[id] = stamp;
   } catch (const h5::Error&) {
     // Unfinished: cells are written whole.
   }
@@ -63,6 +89,10 @@ void RunState::collect(const RunFolder& folder, const Plan& plan, RunAttributes 
   attributes["run"] = plan.sweep.run;
   attributes["config_yaml"] = plan.sweep.text;
   write_run(folder.run_path(), attributes, plan.problems(), results(plan), folder.cells_folder());
+  std::map<std::string, std::string> stamps;
+  for (const PlannedCell& cell : plan.cells)
+    if (const auto stamp = stamps_.find(cell.id); stamp != stamps_.end()) stamps.insert(*stamp);
+  folder.write_stamps(stamps);
 }
 
 }  // namespace salebench

@@ -26,7 +26,7 @@ class RunState {
   /// Takes what a cell's file holds, if there is one. A file that can't be read was damaged from outside and counts as
   /// none: its cell is run again.
   void read(const RunFolder& folder, const std::string& id);
-  void add(CellResult result) { done_[result.cell.id] = std::move(result); }
+  void add(const RunFolder& folder, CellResult result);
 
   /// The results of all planned cells, in order; those that are not finished are `interrupted`.
   std::vector<CellResult> results(const Plan& plan) const;
@@ -36,7 +36,11 @@ class RunState {
   void collect(const RunFolder& folder, const Plan& plan, RunAttributes attributes) const;
 
  private:
+  /// What run.h5 says of cells whose files are those that it was made of.
+  void take_unchanged(const RunFolder& folder);
+
   std::map<std::string, CellResult> done_;
+  std::map<std::string, std::string> stamps_;  ///< of the files that these come from
 };
 
 }  // namespace salebench

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -136,3 +137,24 @@ def test_words_of_a_repeat_line(box):
     words = shlex.split(row["repro"])
     assert words[:2] == ["salebench", "run"] and words[2] == str(box.path("out/config.yaml"))
     assert words[words.index("-o") + 1] == f"{box.path('out')}-repeat" and "--quick" not in words
+
+
+def test_collecting_again_reads_only_what_changed(box):
+    box.sweep(box.config({"dense": {}, "block_topk": {"budget": [0.2, 0.5]}}, save=["masks"]))
+    before = {table: repr(box.rows("out", table)) for table in ("cells", "heads", "samples")}
+    box.run("collect", "out")
+    assert {table: repr(box.rows("out", table)) for table in before} == before
+    first, _, third = (box.path(f"out/cells/{row['id']}.h5") for row in box.rows())
+    for name in ("run.h5", "collected.json"):  # damaged, all is read from the cells' own files
+        box.path(f"out/{name}").write_text("damaged")
+        box.run("collect", "out")
+        assert {table: repr(box.rows("out", table)) for table in before} == before
+    shutil.copy(first, first.with_suffix(".new"))
+    with h5py.File(first.with_suffix(".new"), "r+") as file:
+        file["cells/note"][0] = "another"
+    os.replace(first.with_suffix(".new"), first)
+    third.unlink()
+    box.run("collect", "out")
+    rows = box.rows()
+    assert [row["note"] for row in rows] == ["another", "", ""]
+    assert [row["status"] for row in rows] == ["ok", "ok", "interrupted"]
