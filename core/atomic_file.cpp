@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -26,6 +27,8 @@ bool write_all(int file, const char* bytes, std::size_t size) {
 }  // namespace
 
 void write_file_atomically(const std::string& path, const void* bytes, std::size_t size) {
+  if (struct stat there{}; ::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
+    throw WriteError(fmt::format("cannot write {}: it is there and no regular file", path));
   const std::string temporary = fmt::format("{}.tmp.{}", path, ::getpid());
   const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file < 0) throw WriteError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));

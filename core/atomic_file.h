@@ -13,7 +13,7 @@ struct WriteError : std::runtime_error {
 };
 
 /// Writes bytes to `path`.tmp.PID, syncs it and renames it to `path`. Throws WriteError with the system's reason and
-/// removes the temporary file.
+/// removes the temporary file. What is no regular file, as a device, is left alone.
 void write_file_atomically(const std::string& path, const void* bytes, std::size_t size);
 
 }  // namespace salebench

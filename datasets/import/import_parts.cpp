@@ -79,7 +79,10 @@ int layer_in(const Words& words) {
 /// Numbers by value, before words.
 std::string sort_key(const Words& words) {
   std::string key;
-  for (const std::string& word : words) key += (number_of(word) ? fmt::format("{:0>9}", word) : word) + "\n";
+  for (const std::string& word : words) {
+    key += number_of(word) ? fmt::format("{:0>9}", word) : word;
+    key += '\n';
+  }
   return key;
 }
 
@@ -88,6 +91,8 @@ class Senses {
   explicit Senses(const ImportOptions& o) : by_keys_(o.keys.find(kLayer) != std::string::npos) {
     if (by_keys_) {
       patterns_ = parse_keys(o.keys);
+      for (const char* role : {"q", "k", "v"})
+        if (!patterns_.contains(role)) throw std::invalid_argument(fmt::format("--keys says no {}=NAME", role));
       if (!o.output.empty()) patterns_["output"] = o.output;
       return;
     }
@@ -104,6 +109,12 @@ class Senses {
                       "such as `output` or `o`, not '{}'",
                       o.output));
     roles_[words_of(o.output)[0]] = "output";
+  }
+
+  /// What --keys calls a role; empty where names are told by their words.
+  std::string pattern_of(const std::string& role) const {
+    const auto found = patterns_.find(role);
+    return found == patterns_.end() ? "" : found->second;
   }
 
   std::optional<Sense> of(const std::string& name) const { return by_keys_ ? by_pattern(name) : by_words(name); }
@@ -175,11 +186,15 @@ void name_parts(std::vector<std::pair<Words, ImportPart>>& parts) {
     part.id = by_layer ? fmt::format("layer{:0>{}}", part.layer, width) : fmt::format("{}", fmt::join(words, "_"));
 }
 
-void require_whole(const ImportPart& part, const std::set<std::string>& roles, const std::string& name) {
+void require_whole(const ImportPart& part, const std::set<std::string>& roles, const std::string& name,
+                   const Senses& senses) {
   std::vector<std::string> missing;
   for (const std::string& role : roles)
     if (std::ranges::find(part.inputs, role, &ImportInput::name) == part.inputs.end()) missing.push_back(role);
   if (missing.empty()) return;
+  if (const std::string pattern = senses.pattern_of(missing[0]); !pattern.empty())
+    throw DataError(fmt::format("the problem of '{}' in {} has no tensor {}, as {} names it", name,
+                                part.inputs.front().file->path(), missing[0], pattern));
   throw DataError(
       fmt::format("the problem of '{}' in {} has no {}: its tensors' names must differ in nothing but q, k "
                   "and v, or --keys with {} tells them",
@@ -217,7 +232,7 @@ std::vector<ImportPart> several_parts(const ImportOptions& o, std::vector<std::s
   if (!o.output.empty()) roles.insert("output");
   std::vector<std::pair<Words, ImportPart>> parts;
   for (auto& [key, part] : found) {
-    require_whole(part.second, roles, examples.at(key));
+    require_whole(part.second, roles, examples.at(key), senses);
     std::ranges::sort(part.second.inputs, {},
                       [](const ImportInput& input) { return std::string_view("qkvo").find(input.name[0]); });
     parts.push_back(std::move(part));
@@ -246,12 +261,49 @@ bool is_one_problem(const ImportOptions& o) {
   return (has("q") || has("query")) && (has("k") || has("key")) && (has("v") || has("value"));
 }
 
+/// Of three files whose names all say what they are, the names count, as a shell that fills in *.npy knows no q, k, v;
+/// else their order. Throws DataError for names that say of two that they are the same.
+std::vector<std::string> in_order(const ImportOptions& o, std::vector<std::string>& remarks) {
+  if (o.inputs.size() != 3 || !o.keys.empty()) return o.inputs;
+  ImportOptions names_alone;
+  const Senses senses(names_alone);
+  std::map<std::string, std::string> by_role;
+  for (const std::string& input : o.inputs) {
+    const auto sense = senses.of(fs::path(input).stem());
+    if (!sense) return o.inputs;
+    const auto [first, is_new] = by_role.try_emplace(sense->role, input);
+    if (!is_new)
+      throw DataError(
+          fmt::format("{} and {}: by their names both are {}; import takes q, k and v, or a folder of layers",
+                      first->second, input, sense->role));
+  }
+  const std::vector<std::string> ordered = {by_role.at("q"), by_role.at("k"), by_role.at("v")};
+  if (ordered != o.inputs)
+    remarks.push_back(fmt::format("taken by their names: q, k and v are {}", fmt::join(ordered, ", ")));
+  return ordered;
+}
+
+/// Says so where a batch was not asked for and others are left out.
+void remark_batch(const ImportOptions& o, const std::vector<ImportPart>& parts, std::vector<std::string>& remarks) {
+  if (o.layout.size() != 4 || o.batch > 0 || parts.empty()) return;
+  if (const std::uint64_t count = parts[0].inputs[0].info.shape[0]; count > 1)
+    remarks.push_back(fmt::format("of {} batches the first is taken; --batch picks another", count));
+}
+
 }  // namespace
 
 std::vector<ImportPart> open_parts(const ImportOptions& o, std::vector<std::string>& remarks) {
-  if (!is_one_problem(o)) return several_parts(o, remarks);
-  const std::string stem = fs::path(o.inputs.size() == 1 ? o.inputs[0] : o.out).stem();
-  return {{!o.id.empty() ? o.id : stem, o.layer, open_inputs(o)}};
+  std::vector<ImportPart> parts;
+  if (!is_one_problem(o)) {
+    parts = several_parts(o, remarks);
+  } else {
+    ImportOptions ordered = o;
+    ordered.inputs = in_order(o, remarks);
+    const std::string stem = fs::path(o.inputs.size() == 1 ? o.inputs[0] : o.out).stem();
+    parts = {{!o.id.empty() ? o.id : stem, o.layer, open_inputs(ordered)}};
+  }
+  remark_batch(o, parts, remarks);
+  return parts;
 }
 
 }  // namespace salebench

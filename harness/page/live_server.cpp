@@ -81,6 +81,11 @@ httplib::Server::Handler answer(const std::function<std::string()>& content, con
 void serve_page(int wanted, RunWatch& watch, const std::function<std::string(RunView&)>& data) {
   LiveData live(watch, data);
   httplib::Server server;
+  // Not the library's SO_REUSEPORT, by which two servers would share a port and readers get now one run, now the other.
+  server.set_socket_options([](int socket) {
+    const int yes = 1;
+    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  });
   server.Get("/", answer([&] { return page_html(watch.title(), live.now()); }, "text/html; charset=utf-8"));
   server.Get("/data.json", answer([&] { return live.now(); }, "application/json"));
   const int port = wanted == 0                              ? server.bind_to_any_port(kLoopback)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "harness/page/run_view.h"
 #include "results/rank.h"
@@ -9,8 +10,8 @@
 namespace salebench {
 
 /// What the page's script works on, as JSON: the cells by column, the figures of their heads, and the ranking at each
-/// of a list of targets, of which the reader sees `first` at the start. live: the script asks for more.
-std::string page_data(const RunView& view, const RankTarget& first, bool live);
+/// of `targets` and the usual ones, of which the reader sees the first at the start. live: the script asks for more.
+std::string page_data(const RunView& view, const std::vector<RankTarget>& targets, bool live);
 
 /// The page around such data.
 std::string page_html(const std::string& title, const std::string& data);

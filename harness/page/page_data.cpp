@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
@@ -132,12 +133,14 @@ std::string heads_text(const std::vector<HeadRecord>& heads) {
                      numbers("rel_l2", heads, [](H h) { return h.rel_l2; }));
 }
 
-/// The rankings that the reader may choose from: the first target, and the usual ones.
-nlohmann::json ranks_json(const Cells& cells, const RankTarget& first) {
+/// The rankings that the reader may choose from: at some targets, and at the usual ones.
+nlohmann::json ranks_json(const Cells& cells, std::vector<RankTarget> targets) {
   using Metric = RankTarget::Metric;
-  std::vector<RankTarget> targets = {first};
   const auto add = [&](Metric metric, double value) {
-    if (metric != first.metric || value != first.value || first.each_head) targets.push_back({metric, value});
+    const auto is_it = [&](const RankTarget& target) {
+      return target.metric == metric && target.value == value && !target.each_head && target.slack == 0;
+    };
+    if (std::ranges::none_of(targets, is_it)) targets.push_back({metric, value});
   };
   for (const double error : kErrors) add(Metric::error, error);
   for (const double recall : kRecalls) add(Metric::recall, recall);
@@ -207,7 +210,7 @@ nlohmann::json machine_json(const RunView& view) {
 
 }  // namespace
 
-std::string page_data(const RunView& view, const RankTarget& first, bool live) {
+std::string page_data(const RunView& view, const std::vector<RankTarget>& targets, bool live) {
   const Cells& cells = view.contents.cells;
   const auto config = view.contents.attributes.find("config_yaml");
   const nlohmann::json head = {
@@ -218,7 +221,7 @@ std::string page_data(const RunView& view, const RankTarget& first, bool live) {
       {"planned", view.planned},
       {"config", config == view.contents.attributes.end() ? "" : config->second},
       {"machine", machine_json(view)},
-      {"ranks", ranks_json(cells, first)},
+      {"ranks", ranks_json(cells, targets)},
       {"notes", rank_notes(cells)},
   };
   std::string text = script_text(head);

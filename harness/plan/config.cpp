@@ -81,6 +81,14 @@ int threads_of_environment() {
   return threads >= 1 && threads <= kMostThreads ? threads : 0;
 }
 
+/// What people call something, in one line.
+std::string read_label(YamlMap& map) {
+  const std::string label = map.text("label", "");
+  if (std::ranges::any_of(label, [](unsigned char c) { return c < ' ' || c == 0x7f; }))
+    map.document().fail(map.required("label"), map.path_of("label"), "must be one line of text");
+  return label;
+}
+
 /// The files that a glob names, sorted; none where a file of that very name exists.
 std::vector<std::string> files_of_glob(const std::string& pattern) {
   std::error_code ignored;
@@ -98,7 +106,7 @@ std::vector<DatasetConfig> read_dataset(const YamlDocument& document, const YAML
   YamlMap map(document, node, key_path);
   DatasetConfig dataset;
   dataset.path = map.text("path", "");
-  dataset.label = map.text("label", "");
+  dataset.label = read_label(map);
   dataset.problems = map.texts("problems", {"*"});
   dataset.lengths = map.integers("lengths", {0}, 1, 1 << 30);
   dataset.repeats = map.integers("repeat", {1}, 1, 4096);
@@ -120,7 +128,7 @@ std::vector<DatasetConfig> read_dataset(const YamlDocument& document, const YAML
 MethodConfig read_method(const YamlDocument& document, const std::string& name, const YAML::Node& node,
                          const std::string& key_path) {
   YamlMap map(document, node, key_path);
-  MethodConfig config{name, map.text("label", ""), {}};
+  MethodConfig config{name, read_label(map), {}};
   const auto method = method_info(name).make();
   for (std::size_t i = 0; i < method->all_params().size(); ++i) {  // whose allowed values may depend on those before
     Param param = method->all_params()[i];
@@ -152,8 +160,7 @@ MethodConfig read_method(const YamlDocument& document, const std::string& name, 
 /// "all", a number or numbers of GPUs, as nvidia-smi counts what CUDA may see.
 std::vector<std::string> read_devices(YamlMap& root) {
   constexpr int kMostDevices = 1024;
-  const std::vector<std::string> devices = root.texts("devices", {});
-  if (devices == std::vector<std::string>{"all"}) return devices;
+  if (root.texts("devices", {}) == std::vector<std::string>{"all"}) return {"all"};
   std::vector<std::string> numbers;
   for (const int number : root.integers("devices", {}, 0, kMostDevices)) {
     numbers.push_back(std::to_string(number));
@@ -178,6 +185,15 @@ std::vector<MethodConfig> read_methods(const YamlDocument& document, const YamlM
     } else {
       configs.push_back(read_method(document, name, entry.second, key_path));
     }
+  }
+  std::map<std::string, std::string> labels;  // to the methods that they stand for
+  for (const MethodConfig& config : configs) {
+    if (config.label.empty() || config.label == config.name) continue;
+    const auto of_label = [&](const MethodInfo& info) { return info.name == config.label; };
+    if (std::ranges::any_of(methods(), of_label) ||
+        labels.try_emplace(config.label, config.name).first->second != config.name)
+      document.fail(map.node(), map.path_of(config.name) + ".label",
+                    fmt::format("'{}' is that of another method: tables could not tell them apart", config.label));
   }
   if (configs.empty()) document.fail(map.node(), "methods", "names no method; `salebench list` shows them");
   return configs;

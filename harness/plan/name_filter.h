@@ -24,7 +24,8 @@ struct Choice {
   std::vector<std::string> skip;
 };
 
-/// Selects things that go by an id and a label: those that some `only` names, without those that some `skip` names.
+/// Selects things that go by an id and a label: those that some `only` names, without those that some `skip` names. A
+/// label such as "sale bits=4 | p 128" is known by what is left of the bar too, and as sale.
 class ChoiceFilter {
  public:
   /// names: all ids and labels.

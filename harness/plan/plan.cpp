@@ -181,7 +181,7 @@ void warn_of_equals(const std::vector<CheckedView>& views) {
 Plan make_plan(SweepConfig sweep, bool quick) {
   Plan plan;
   plan.sweep = std::move(sweep), plan.quick = quick;
-  std::set<std::string> seen;
+  std::map<std::string, std::string> labels;  // of the cells, by id
   const std::vector<CheckedView> views = check_datasets(plan.sweep.datasets);
   warn_of_equals(views);
   for (int round = 0; round < plan.sweep.measure.rounds; ++round)
@@ -191,7 +191,11 @@ Plan make_plan(SweepConfig sweep, bool quick) {
           for (const ParamValues& values : expand(config)) {
             PlannedCell cell = plan_cell(plan.sweep, view, backend, round, config, values, quick);
             cell.order = int(plan.cells.size());
-            if (seen.insert(cell.id).second) plan.cells.push_back(std::move(cell));
+            const auto [first, is_new] = labels.try_emplace(cell.id, cell.label);
+            if (!is_new && first->second != cell.label)
+              spdlog::warn("{} {} is asked for as '{}' and as '{}': it is measured once, as the first", cell.method,
+                           cell.settings, first->second, cell.label);
+            if (is_new) plan.cells.push_back(std::move(cell));
           }
   name_datasets(plan);
   return plan;

@@ -109,6 +109,8 @@ std::vector<std::string> YamlMap::axis(const std::string& key, const std::vector
   range.done();
   if (log && !(from > 0 && to > 0))
     document_.fail(node_[key], path_of(key), "with scale: log both ends must be above 0");
+  if (whole && (from != std::round(from) || to != std::round(to)))
+    document_.fail(node_[key], path_of(key), "is of whole numbers, and so are the ends of its range");
   std::vector<std::string> list;
   for (int i = 0; i < steps; ++i) {
     const double share = double(i) / (steps - 1);

@@ -106,7 +106,10 @@ MergedShards merge_shards(const std::vector<std::string>& folders, const std::st
     }
   std::ranges::stable_sort(plan.cells, {}, &PlannedCell::order);
   result.cells = int(plan.cells.size());
-  result.missing = std::max(0, plan.whole - result.cells);
+  const bool has_whole = std::ranges::any_of(parts, [](const Part& part) { return part.plan.shard.empty(); });
+  int whole = 0;
+  for (const Part& part : parts) whole = std::max(whole, part.plan.whole);
+  result.missing = has_whole ? 0 : std::max(0, whole - result.cells);
   result.absent = absent_shards(parts);
   plan.shard.clear(), plan.whole = 0;
   plan.folder = fs::absolute(out).lexically_normal();

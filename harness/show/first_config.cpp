@@ -14,6 +14,7 @@
 #include "harness/plan/calibrated_knob.h"
 #include "harness/plan/honoured.h"
 #include "harness/plan/open_capture.h"
+#include "harness/support/errors.h"
 
 namespace salebench {
 namespace {
@@ -81,7 +82,10 @@ std::string why_not(const Method& method, const ProblemInfo& problem) {
   } catch (const Unsupported& why) {
     return why.what();
   }
-  return backend_called("cpu").why_not(method, problem, problem.shape);
+  const std::string why = backend_called("cpu").why_not(method, problem, problem.shape);
+  return why.empty() || !backend_called("cuda").why_none().empty()
+             ? why
+             : backend_called("cuda").why_not(method, problem, problem.shape);
 }
 
 /// A method with the typical values of its knob; as a comment where it is not among the first, or can't run.
@@ -121,6 +125,9 @@ std::string first_config(const std::vector<std::string>& captures, const std::st
       datasets;
   text += with_comment(none.empty() ? "backend: [cuda]" : "backend: [cpu]",
                        none.empty() ? "or cpu, or both" : "cuda: " + none);
+  const std::string why = why_not(*method_info("dense").make(), problems.front());
+  if (!why.empty())
+    throw UsageError(fmt::format("no method takes {} of {}: {}", problems.front().id, captures[0], why));
   text += "methods:\n";
   for (const bool first : {true, false})
     for (const MethodInfo& info : methods())

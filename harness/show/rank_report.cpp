@@ -159,9 +159,14 @@ std::string target_text(const RankTarget& target) {
 
 std::vector<std::string> rank_notes(const std::vector<CellRecord>& records) {
   std::set<std::string> baselines;
-  int failed = 0, untimed = 0, busy = 0, noisy = 0;
+  int failed = 0, not_run = 0, untimed = 0, busy = 0, noisy = 0;
+  std::set<std::string> timed_on;  // backends; of others nothing is ranked
+  for (const CellRecord& r : records)
+    if (has_usable_times(r)) timed_on.insert(r.backend);
   for (const CellRecord& r : records) {
-    failed += r.status != "ok", untimed += r.status == "ok" && !has_usable_times(r);
+    const bool is_left_out = r.status == "unsupported" || r.status == "interrupted";
+    failed += r.status != "ok" && !is_left_out, not_run += is_left_out && timed_on.contains(r.backend);
+    untimed += r.status == "ok" && !has_usable_times(r);
     if (!has_usable_times(r) || std::isnan(r.speedup)) continue;
     baselines.insert(baseline_text(r));
     busy += r.busy != 0, noisy += r.converged == 0;
@@ -173,6 +178,7 @@ std::vector<std::string> rank_notes(const std::vector<CellRecord>& records) {
     if (count > 0) notes.push_back(fmt::format("{} of {} cells {}", count, records.size(), what));
   };
   add(failed, "failed and count as misses");
+  add(not_run, "are unsupported or not run yet, and count as misses");
   add(untimed, "have no usable times (--quick, --strict) and count as misses");
   add(busy, "were measured while other processes took the cores");
   add(noisy, "did not converge: their times may be off by more than measure.max_noise");

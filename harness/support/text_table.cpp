@@ -52,7 +52,12 @@ std::string seconds_text(double seconds) {
                                        : "µs");
 }
 
-std::string aligned_table(const std::vector<TextRow>& rows, const std::set<std::size_t>& left, bool markdown) {
+std::string aligned_table(std::vector<TextRow> rows, const std::set<std::size_t>& left, bool markdown) {
+  if (markdown)  // a bar in a name would end its column
+    for (TextRow& row : rows)
+      for (std::string& text : row)
+        for (std::size_t bar = text.find('|'); bar != std::string::npos; bar = text.find('|', bar + 2))
+          text.insert(bar, 1, '\\');
   std::vector<std::size_t> widths(rows.front().size());
   for (const TextRow& row : rows)
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], printed_width(row[i]));

@@ -10,7 +10,7 @@ namespace salebench {
 using TextRow = std::vector<std::string>;
 
 /// The rows, the first of which is the header, padded to columns; those in `left` to the left, the others to the right.
-std::string aligned_table(const std::vector<TextRow>& rows, const std::set<std::size_t>& left, bool markdown = false);
+std::string aligned_table(std::vector<TextRow> rows, const std::set<std::size_t>& left, bool markdown = false);
 
 /// Printed width of UTF-8 text.
 std::size_t printed_width(const std::string& text);

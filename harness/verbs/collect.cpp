@@ -2,6 +2,8 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "harness/run/merge.h"
 #include "harness/run/run_state.h"
 #include "harness/verbs/verb.h"
@@ -30,13 +32,13 @@ class Collect : public Verb {
     const MergedShards merged = merge_shards(paths_, out_, force_);
     fmt::print("{}: {} cells of {} folders, measured on {}\n", RunFolder(out_).run_path(), merged.cells, paths_.size(),
                fmt::join(merged.machines, ", "));
-    if (!merged.absent.empty())
+    if (merged.missing > 0)
       spdlog::warn("shards {} are not there; {} cells of the sweep are missing", fmt::join(merged.absent, ", "),
                    merged.missing);
     if (merged.unfinished > 0)
       spdlog::warn("{} cells were not run to their end: salebench run CONFIG --resume -o {} does so", merged.unfinished,
                    out_);
-    return merged.absent.empty() && merged.unfinished == 0 ? kAllDone : kSomeCellsFailed;
+    return merged.missing == 0 && merged.unfinished == 0 ? kAllDone : kSomeCellsFailed;
   }
 
  private:
@@ -44,8 +46,13 @@ class Collect : public Verb {
     if (paths_.size() > 1) throw UsageError("several folders become one: -o names it");
     const RunFolder folder(paths_[0]);
     const Plan plan = folder.plan();
-    RunState(folder, plan).collect(folder, plan, folder.attributes());
-    return kAllDone;
+    const RunState state(folder, plan);
+    state.collect(folder, plan, folder.attributes());
+    const auto unfinished = std::ranges::count_if(
+        plan.cells, [&](const PlannedCell& cell) { return !state.has(cell.id) && cell.waits_for.empty(); });
+    fmt::print("{}: {} cells\n", folder.run_path(), plan.cells.size());
+    if (unfinished > 0) spdlog::warn("{} of them were not run to their end: --resume does so", unfinished);
+    return unfinished == 0 ? kAllDone : kSomeCellsFailed;
   }
 
   std::vector<std::string> paths_;

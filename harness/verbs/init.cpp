@@ -27,6 +27,8 @@ class Init : public Verb {
     require_utf8(command_line);
     if (out_.empty()) out_ = fs::path(captures_[0]).stem().string() + ".yaml";
     std::error_code ignored;
+    for (const std::string& capture : captures_)
+      if (fs::equivalent(out_, capture, ignored)) throw UsageError(out_ + " is the capture: -o names another file");
     if (fs::exists(out_, ignored) && !force_)
       throw UsageError(fmt::format("{} exists: --force overwrites it, -o names another", out_));
     const std::string text = first_config(captures_, fs::absolute(out_).parent_path());

@@ -34,7 +34,11 @@ class List : public Verb {
   std::string text() const {
     if (what_ == "methods") return list_methods(format_);
     if (what_ == "datasets") return list_datasets(paths_, format_ == "json");
-    if (what_ == "columns") return schema_markdown();
+    if (what_ == "columns") {
+      if (format_ != "table" && format_ != "md")
+        throw UsageError("columns are listed as Markdown alone, as in results/README.md");
+      return schema_markdown();
+    }
     if (const auto method = describe_method(what_)) return *method;
     std::vector<std::string> known = {"methods", "datasets", "columns"};
     for (const MethodInfo& info : methods()) known.push_back(info.name);

@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <set>
+#include <filesystem>
+#include <optional>
 
 #include "core/atomic_file.h"
 #include "harness/page/live_server.h"
@@ -32,7 +33,8 @@ class Report : public Verb {
     auto* const rank = app.add_flag("--rank", rank_,
                                     "a row a method over all problems; by default at the target that the run was "
                                     "calibrated for");
-    auto* const html = app.add_option("--html", html_, "write a page with ranking and plots, in one file, there");
+    auto* const html =
+        app.add_option("--html", html_, "write a page with ranking and plots, in one file, there")->option_text("FILE");
     auto* const live = app.add_flag("--live", live_, "serve that page on this machine, with new cells as they finish");
     app.add_option("--port", port_, "with --live: where; 0 for any that is free")
         ->capture_default_str()
@@ -61,7 +63,7 @@ class Report : public Verb {
     app.add_option("--format", format_, "table, md, csv or json")->check(CLI::IsMember({"table", "md", "csv", "json"}));
   }
   ExitCode run(const std::string&) override {
-    if (!html_.empty() || live_) return page();
+    if (html_ || live_) return page();
     if (target_.is_of_rank() && !rank_)
       throw UsageError("--at-error, --each-head and --slack need --rank, --html or --live");
     std::vector<CellRecord> records = load_records(path_);
@@ -77,7 +79,18 @@ class Report : public Verb {
   }
 
  private:
+  /// The page must not take the place of what it is made of.
+  void require_other_file(const std::string& out) const {
+    std::error_code ignored;
+    for (const std::string& input : {path_, path_ + "/run.h5"})
+      if (std::filesystem::equivalent(out, input, ignored))
+        throw UsageError(out + " is what the page is made of: name another file");
+    if (out.empty()) throw UsageError("--html needs the name of a file");
+  }
+
   ReportOptions report_options() const {
+    if ((format_ == "csv" || format_ == "json") && (!report_.columns.empty() || !report_.sort.empty()))
+      throw UsageError("--columns and --sort are of tables: csv and json have all columns, in the order of the cells");
     ReportOptions options = report_;
     options.format = format_, options.at_recall = target_.at_recall;
     options.width = columns_of(STDOUT_FILENO);
@@ -87,8 +100,8 @@ class Report : public Verb {
   ExitCode page() {
     RunWatch watch(path_);
     const auto data_of = [&](RunView& view) {
-      if (strict_) leave_out(view);
-      return page_data(view, page_target(view.contents.cells), live_);
+      if (strict_) leave_out_doubtful(view.contents.cells, true);  // so that they are misses, as in --rank
+      return page_data(view, page_targets(view.contents.cells), live_);
     };
     if (live_) {
       serve_page(port_, watch, data_of);
@@ -96,28 +109,20 @@ class Report : public Verb {
     }
     RunView view = watch.look();
     const std::string page = page_html(view.title, data_of(view));
-    write_file_atomically(html_, page.data(), page.size());
-    fmt::print(stderr, "{}: {:.1f} MB, to open in a browser{}\n", html_, double(page.size()) / 1e6,
+    require_other_file(*html_);
+    write_file_atomically(*html_, page.data(), page.size());
+    fmt::print(stderr, "{}: {:.1f} MB, to open in a browser{}\n", *html_, double(page.size()) / 1e6,
                page_has_plots() ? "" : "; without plots, as this build has no library: scripts/get_vega fetches it");
     return kAllDone;
   }
 
-  /// The doubtful cells, with their heads.
-  static void leave_out(RunView& view) {
-    std::vector<CellRecord>& cells = view.contents.cells;
-    const std::size_t before = cells.size();
-    leave_out_doubtful(cells, false);
-    view.planned -= before - cells.size();
-    std::set<std::int64_t> left;
-    for (const CellRecord& cell : cells) left.insert(cell.cell);
-    std::erase_if(view.contents.heads, [&](const HeadRecord& head) { return !left.contains(head.cell); });
-  }
-
-  /// What the page ranks by at first: as told, else what the run was calibrated for, else an error of 5 %.
-  RankTarget page_target(const std::vector<CellRecord>& records) const {
-    if (target_.at_recall <= 0 && target_.at_error <= 0 && calibrated_targets(records).size() != 1)
-      return {RankTarget::Metric::error, 0.05};
-    return target_.of(records);
+  /// What the page ranks by, the first at the start: as told, else what the run was calibrated for, else an error of 5
+  /// %.
+  std::vector<RankTarget> page_targets(const std::vector<CellRecord>& records) const {
+    if (target_.at_recall > 0 || target_.at_error > 0) return {target_.of(records)};
+    std::vector<RankTarget> targets = calibrated_targets(records);
+    if (targets.empty()) targets = {{RankTarget::Metric::error, 0.05}};
+    return targets;
   }
 
   RankOptions rank_options(const std::vector<CellRecord>& records) const {
@@ -131,7 +136,8 @@ class Report : public Verb {
     return options;
   }
 
-  std::string path_, format_ = "table", by_, html_;
+  std::string path_, format_ = "table", by_;
+  std::optional<std::string> html_;
   TargetOptions target_;
   ReportOptions report_;
   bool rank_ = false, interpolate_ = false, strict_ = false, live_ = false;

@@ -137,7 +137,7 @@ def test_report_and_collect_after_killed_parent(box):
     _, files = killed_parent(box)
     report = box.run("report", "out", "--all", program=TEST_PROGRAM).stdout
     assert report.count("interrupted") == 4 - len(files)
-    box.run("collect", "out", program=TEST_PROGRAM)
+    box.run("collect", "out", program=TEST_PROGRAM, code=1)
     rows = box.rows()
     assert sorted(statuses(rows)) == sorted(["ok"] * len(files) + ["interrupted"] * (4 - len(files)))
     assert {row["id"] + ".h5" for row in rows if row["status"] == "ok"} == set(files)
@@ -221,7 +221,7 @@ def test_damaged_cell_file_counts_as_not_run(box):
     victim = next(box.path("out/cells").glob("dense*.h5"))
     victim.write_bytes(victim.read_bytes()[:1000])
     assert "interrupted" in box.run("report", "out").stdout
-    box.run("collect", "out")
+    box.run("collect", "out", code=1)
     assert statuses(box.rows()) == ["interrupted", "ok"]
     assert statuses(box.sweep(config, "--resume")) == ["ok", "ok"]
 

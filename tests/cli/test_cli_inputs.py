@@ -141,6 +141,7 @@ BAD_RANGES = {
     "no steps": ({"from": 1, "to": 2}, "budget.steps: is missing"),
     "log of nothing": ({"from": 0, "to": 1, "steps": 3, "scale": "log"}, "both ends must be above 0"),
     "one step": ({"from": 0.1, "to": 1, "steps": 1}, "1 is outside 2 to 1000"),
+    "halves of a whole number": ({"from": 0.5, "to": 2.5, "steps": 3}, "whole numbers"),
     "unknown key": ({"from": 0.1, "to": 1, "step": 3}, "steps"),
     "out of the method's range": ({"from": 0.5, "to": 2, "steps": 3}, "budget"),
 }
@@ -148,7 +149,8 @@ BAD_RANGES = {
 
 @pytest.mark.parametrize("axis, says", cases(BAD_RANGES))
 def test_a_bad_range_is_refused(box, axis, says):
-    box.fails(2, "run", box.config({"block_topk": {"budget": axis}}), "--dry-run", says=[says])
+    methods = {"streaming": {"local": axis}} if "whole" in says else {"block_topk": {"budget": axis}}
+    box.fails(2, "run", box.config(methods), "--dry-run", says=[says])
 
 
 def test_init_writes_a_config_that_runs(box):
@@ -173,3 +175,56 @@ def test_init_says_what_can_not_run(box):
     box.run("init", "odd.h5")
     lines = [line for line in box.path("odd.yaml").read_text().splitlines() if "streaming" in line or "not here" in line]
     assert any("causal" in line for line in lines)
+
+
+def test_three_files_are_taken_by_their_names(box):
+    """A shell's *.npy is in the order k, q, v; with as many heads of each nothing else would tell."""
+    arrays = tensors(q_heads=2, kv_heads=2)
+    for name, x in arrays.items():
+        np.save(box.path(f"layer0_{name}.npy"), x)
+    said = box.run("import", "layer0_k.npy", "layer0_q.npy", "layer0_v.npy", "-o", "mine.h5").stderr
+    assert "taken by their names" in said
+    with h5py.File(box.path("mine.h5")) as file:
+        for name in "qkv":
+            np.testing.assert_array_equal(file[f"problems/mine/{name}"][()], arrays[name])
+    for layer in (1, 2):
+        np.save(box.path(f"layer{layer}_q.npy"), arrays["q"])
+    box.fails(5, "import", *(f"layer{layer}_q.npy" for layer in range(3)), "-o", "bad.h5", says=["by their names both are q"])
+
+
+def test_keys_that_name_nothing_are_named(box):
+    np.savez(box.path("all.npz"), **{f"layer{layer}.{name}": x for (layer, name), x in layers([0, 1]).items()})
+    keys = "q=layer{layer}.q,k=layer{layer}.k,v=layer{layer}.values"
+    box.fails(5, "import", "all.npz", "-o", "mine.h5", "--keys", keys, says=["has no tensor v, as layer{layer}.values names it"])
+    box.fails(2, "import", "all.npz", "-o", "mine.h5", "--keys", "q=layer{layer}.q,k=layer{layer}.k", says=["says no v=NAME"])
+
+
+def test_a_batch_that_is_left_out_is_said(box):
+    for name, x in tensors().items():
+        np.save(box.path(f"{name}.npy"), np.stack([x, x]))
+    said = box.run("import", "q.npy", "k.npy", "v.npy", "-o", "mine.h5", "--layout", "bhld").stderr
+    assert "of 2 batches the first is taken; --batch picks another" in said
+
+
+def test_a_label_is_of_one_method_and_one_line(box):
+    grids = {"dense": {}, "block_topk": {"budget": 0.2, "label": "A"}, "streaming": {"local": 64, "label": "A"}}
+    box.fails(2, "run", box.config(grids), "--dry-run", says=["streaming.label", "'A' is that of another method"])
+    grids = {"dense": {}, "block_topk": {"budget": 0.2, "label": "sale"}}
+    box.fails(2, "run", box.config(grids), "--dry-run", says=["'sale' is that of another method"])
+    grids = {"dense": {}, "block_topk": {"budget": 0.2, "label": "A\nB"}}
+    box.fails(2, "run", box.config(grids), "--dry-run", says=["must be one line"])
+    grids = {"block_topk": [{"budget": [0.1, 0.2], "label": "A"}, {"budget": [0.2, 0.3], "label": "B"}]}
+    said = box.run("run", box.config(grids), "--dry-run")
+    assert "block_topk budget=0.2 is asked for as 'A' and as 'B'" in said.stderr and said.stdout.count("budget=") == 3
+    said = box.run("run", box.config({"dense": {}, "block_topk": {"budget": [0.2, 0.4], "label": "ours"}}), "--quick",
+                   "-o", "ours", "--only", "ours")
+    assert [row["label"] for row in box.rows("ours")] == ["ours", "ours"]
+
+
+def test_init_refuses_what_nothing_can_run(box):
+    box.capture("wide.h5", p=problem(dim=512, kv_len=64))
+    box.fails(2, "init", "wide.h5", says=["no method takes p of wide.h5", "head_dim 512"])
+    box.capture("mine.h5", p=problem())
+    before = box.path("mine.h5").read_bytes()
+    box.fails(2, "init", "mine.h5", "-o", "mine.h5", "--force", says=["is the capture"])
+    assert box.path("mine.h5").read_bytes() == before

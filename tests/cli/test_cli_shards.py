@@ -110,3 +110,17 @@ def test_devices_are_numbers_or_all(box):
         box.run("run", box.config({"dense": {}}, devices=value), "--dry-run")
     for value, says in (("both", "devices"), ([0, 0], "0 is there twice"), ([-1], "-1 is outside")):
         box.fails(2, "run", box.config({"dense": {}}, devices=value), "--dry-run", says=[says])
+
+
+def test_more_shards_than_cells_are_no_fault(box):
+    config = box.config({"dense": {}}, measure={"warmup": 0, "min_time": 0, "max_time": 0, "min_samples": 1})
+    for number, code in ((1, 0), (2, 4)):
+        box.run("run", config, "--shard", f"{number}/2", "-o", f"s{number}", code=code)
+    said = box.run("collect", "s1", "-o", "merged")
+    assert "1 cells of 1 folders" in said.stdout and not said.stderr
+
+
+def test_collecting_an_unfinished_run_says_so(box, config):
+    rows = box.sweep(config, "--quick")
+    box.path(f"out/cells/{rows[0]['id']}.h5").unlink()
+    assert "1 of them were not run to their end" in box.run("collect", "out", code=1).stderr

@@ -27,7 +27,7 @@ def swept(box):
     box.sweep(config)
     plan = [row["id"] for row in box.rows() if row["method"] == "streaming"]
     box.path(f"out/cells/{plan[0]}.h5").unlink()
-    box.run("collect", "out")
+    box.run("collect", "out", code=1)  # as one cell has no result
     return box
 
 
@@ -168,3 +168,30 @@ def test_the_manual_page_has_every_verb_and_option(box):
     if shutil.which("man"):
         shown = subprocess.run(["man", "--warnings", "-l", page], capture_output=True, text=True, check=True)
         assert not shown.stderr, shown.stderr
+
+
+def test_a_page_takes_the_place_of_nothing_else(swept):
+    before = swept.path("out/run.h5").read_bytes()
+    swept.fails(2, "report", "out", "--html", "out/run.h5", says=["is what the page is made of"])
+    swept.fails(2, "report", "out/run.h5", "--html", "out/run.h5", says=["is what the page is made of"])
+    swept.path("folder").mkdir()
+    swept.fails(6, "report", "out", "--html", "folder", says=["no regular file"])
+    swept.fails(2, "report", "out", "--html", "", says=["needs the name of a file"])
+    assert swept.path("out/run.h5").read_bytes() == before
+
+
+def test_a_damaged_run_is_read_from_its_cells(swept):
+    before = swept.run("report", "out").stdout
+    swept.path("out/run.h5").write_text("damaged")
+    assert swept.run("report", "out").stdout == before
+
+
+def test_tables_alone_have_columns_to_choose(swept):
+    swept.fails(2, "report", "out", "--format", "csv", "--sort", "total", says=["are of tables"])
+    swept.fails(2, "list", "columns", "--json", says=["as Markdown alone"])
+
+
+def test_a_bar_in_a_label_stays_in_its_column(box):
+    box.sweep(box.config({"dense": {"label": "a|b"}}), "--quick")
+    lines = box.run("report", "out", "--format", "md").stdout.splitlines()
+    assert "a\\|b" in lines[2] and lines[2].replace("\\|", "").count("|") == lines[0].count("|")

@@ -41,7 +41,7 @@
       number("met", "problems at which some setting meets the target / problems",
         row => `${row.reached}/${row.problems}`),
       {...number("speedup", "geometric mean over all problems of the fastest setting that meets it; a miss is 1",
-        row => (row.interpolated ? "~" : "") + text.fixed(row.speedup, 2)), class: "number speedup"},
+        row => (row.interpolated ? "~" : "") + text.fixed(row.speedup, 2) + (row.doubtful ? "?" : "")), class: "number speedup"},
       {name: "95 %", title: "bootstrap interval over problems and the rounds within each", class: "graph",
         cell: row => row.reached ? graph(row, at, styles[row.method]) : text.NONE},
       number("if met", "the same mean over the problems that are met", row => text.fixed(row.speedup_reached, 2)),
