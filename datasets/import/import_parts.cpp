@@ -170,7 +170,7 @@ std::vector<Found> all_tensors(const ImportOptions& o) {
     const std::shared_ptr<TensorFile> file = open_tensor_file(path);
     for (std::size_t i = 0; i < file->names().size(); ++i) {
       const std::string& own = file->names()[i];
-      all.push_back({name + (name.empty() || own.empty() ? "" : "/") + own, file, i});
+      all.push_back({fmt::format("{}{}{}", name, name.empty() || own.empty() ? "" : "/", own), file, i});
     }
   }
   return all;
@@ -277,7 +277,7 @@ std::vector<std::string> in_order(const ImportOptions& o, std::vector<std::strin
           fmt::format("{} and {}: by their names both are {}; import takes q, k and v, or a folder of layers",
                       first->second, input, sense->role));
   }
-  const std::vector<std::string> ordered = {by_role.at("q"), by_role.at("k"), by_role.at("v")};
+  std::vector<std::string> ordered = {by_role.at("q"), by_role.at("k"), by_role.at("v")};
   if (ordered != o.inputs)
     remarks.push_back(fmt::format("taken by their names: q, k and v are {}", fmt::join(ordered, ", ")));
   return ordered;

@@ -83,7 +83,7 @@ int threads_of_environment() {
 
 /// What people call something, in one line.
 std::string read_label(YamlMap& map) {
-  const std::string label = map.text("label", "");
+  std::string label = map.text("label", "");
   if (std::ranges::any_of(label, [](unsigned char c) { return c < ' ' || c == 0x7f; }))
     map.document().fail(map.required("label"), map.path_of("label"), "must be one line of text");
   return label;

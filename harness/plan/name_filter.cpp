@@ -34,7 +34,7 @@ std::vector<std::string> all_known_as(const std::vector<std::string>& labels) {
 
 }  // namespace
 
-ChoiceFilter::ChoiceFilter(Choice choice, std::vector<std::string> names)
+ChoiceFilter::ChoiceFilter(Choice choice, const std::vector<std::string>& names)
     : choice_(std::move(choice)), names_(all_known_as(names)) {
   for (const std::string& text : choice_.only) only_.emplace_back(text, names_);
   for (const std::string& text : choice_.skip) skip_.emplace_back(text, names_);

@@ -29,7 +29,7 @@ struct Choice {
 class ChoiceFilter {
  public:
   /// names: all ids and labels.
-  ChoiceFilter(Choice choice, std::vector<std::string> names);
+  ChoiceFilter(Choice choice, const std::vector<std::string>& names);
   bool operator()(const std::string& id, const std::string& label) const;
 
   /// For each text that names nothing, why: "nothing matches --only 'sael' (did you mean 'sale'?)".

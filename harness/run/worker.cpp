@@ -30,7 +30,7 @@ std::vector<std::string> variables_with(const Environment& environment) {
     const std::string text = *variable;
     if (!environment.contains(text.substr(0, text.find('=')))) variables.push_back(text);
   }
-  for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
+  for (const auto& [name, value] : environment) variables.push_back(fmt::format("{}={}", name, value));
   return variables;
 }
 
