@@ -136,7 +136,7 @@ class File {
   void save(const std::string& path) const;
 
  private:
-  File(Handle id, Group root) : id_(std::move(id)), root_(std::move(root)) {}
+  File(Handle id, const std::string& where);
   Handle id_;
   Group root_;
 };

@@ -26,12 +26,14 @@ void silence() {
 
 }  // namespace
 
+File::File(Handle id, const std::string& where)
+    : id_(std::move(id)), root_(Handle(H5Gopen2(id_.get(), "/", H5P_DEFAULT), H5Gclose), where) {}
+
 File File::open(const std::string& path) {
   silence();
   Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (file.get() < 0) throw Error(fmt::format("cannot open {}: {}", path, why_not_opened(path)));
-  Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
-  return {std::move(file), Group(std::move(root), path + ":/")};
+  return {std::move(file), path + ":/"};
 }
 
 File File::create() {
@@ -40,24 +42,21 @@ File File::create() {
   H5Pset_fapl_core(access.get(), kMemoryIncrement, false);
   Handle file(H5Fcreate("salebench-in-memory", H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose);
   if (file.get() < 0) throw Error("cannot create an HDF5 file in memory");
-  Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
-  return {std::move(file), Group(std::move(root), "/")};
+  return {std::move(file), "/"};
 }
 
 File File::create_on_disk(const std::string& path) {
   silence();
   Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
   if (file.get() < 0) throw WriteError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
-  Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
-  return {std::move(file), Group(std::move(root), path + ":/")};
+  return {std::move(file), path + ":/"};
 }
 
 File File::open_to_add(const std::string& path) {
   silence();
   Handle file(H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
   if (file.get() < 0) throw WriteError(fmt::format("cannot write {}", path));
-  Handle root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
-  return {std::move(file), Group(std::move(root), path + ":/")};
+  return {std::move(file), path + ":/"};
 }
 
 void File::flush() const {

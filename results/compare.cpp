@@ -112,7 +112,9 @@ class Comparer {
     result_.only_fresh = int(after.size() - result_.cells.size());
     if (!baselines.empty()) result_.baseline = geometric_mean(baselines);
     add_methods();
-    for (ComparedCell& cell : result_.cells) cell.others = ratio_of_others(display_name(cell.fresh));
+    for (ComparedCell& cell : result_.cells)
+      for (const ComparedMethod& method : result_.methods)
+        if (method.method == display_name(cell.fresh)) cell.others = method.others;
     judge(result_.cells);
     judge(result_.methods);
     return std::move(result_);

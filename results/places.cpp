@@ -160,16 +160,27 @@ std::vector<std::string> settings_labels(const std::vector<Record>& records) {
   return labels;
 }
 
+namespace {
+
+/// What people call captures: as the config of their records does, or by short paths.
+template <class Record>
+std::map<std::string, std::string> named_paths(const std::set<std::string>& paths, const std::vector<Record>& records) {
+  auto names = short_paths(paths);
+  if constexpr (std::is_same_v<Record, CellRecord>)
+    for (const Record& r : records)
+      if (!r.dataset_label.empty()) names[r.dataset] = r.dataset_label;
+  return names;
+}
+
+}  // namespace
+
 template <class Record>
 std::vector<std::string> place_labels(const std::vector<Record>& records) {
   std::map<std::pair<std::string, std::string>, std::string> datasets;  // the first of each problem's values
   std::set<std::string> different;
   for (const Record& r : records)
     different.insert(datasets.try_emplace({values_of(r), r.problem.id}, r.dataset).first->second);
-  auto shortened = short_paths(different);
-  if constexpr (std::is_same_v<Record, CellRecord>)
-    for (const Record& r : records)
-      if (!r.dataset_label.empty()) shortened[r.dataset] = r.dataset_label;
+  const auto shortened = named_paths(different, records);
   std::vector<std::string> labels;
   for (const Record& r : records) {
     const std::string& dataset = datasets.at({values_of(r), r.problem.id});
@@ -202,10 +213,7 @@ std::vector<std::string> setup_labels(const std::vector<CellRecord>& records) {
 std::map<std::string, std::string> dataset_labels(const std::vector<CellRecord>& records) {
   std::set<std::string> paths;
   for (const CellRecord& r : records) paths.insert(r.dataset);
-  auto labels = short_paths(paths);
-  for (const CellRecord& r : records)
-    if (!r.dataset_label.empty()) labels[r.dataset] = r.dataset_label;
-  return labels;
+  return named_paths(paths, records);
 }
 
 PlaceKey place_of(const CellRecord& r) {
@@ -245,6 +253,10 @@ std::vector<TimedSetting> timed_settings(const std::vector<CellRecord>& records)
   std::vector<TimedSetting> settings;
   for (const auto& same : rounds) settings.push_back(merged(records, same));
   return settings;
+}
+
+bool was_left_out(const CellRecord& record) {
+  return record.status == "unsupported" || record.status == "interrupted";
 }
 
 bool is_in_doubt(const CellRecord& record) {

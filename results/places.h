@@ -53,6 +53,9 @@ struct TimedSetting {
   std::vector<double> speedups;  ///< of the rounds
 };
 
+/// Whether a cell was left out, as unsupported or not run yet, so that there is nothing to say of it but why.
+bool was_left_out(const CellRecord& record);
+
 /// Whether a record's times mean something.
 bool has_usable_times(const CellRecord& record);
 

@@ -252,11 +252,12 @@ bool is_one_problem(const ImportOptions& o) {
   if (o.keys.find(kLayer) != std::string::npos) return false;
   if (std::ranges::any_of(o.inputs, [](const std::string& input) { return fs::is_directory(input); })) return false;
   if (o.inputs.size() == 3 && !o.keys.empty()) return true;
-  const auto count = [](const std::string& input) { return open_tensor_file(input)->names().size(); };
-  if (o.inputs.size() == 3) return std::ranges::all_of(o.inputs, [&](const auto& input) { return count(input) == 1; });
+  if (o.inputs.size() == 3)
+    return std::ranges::all_of(o.inputs,
+                               [](const auto& input) { return open_tensor_file(input)->names().size() == 1; });
   if (o.inputs.size() > 1) return false;
-  if (!o.keys.empty() || count(o.inputs[0]) <= 3) return true;
   const std::vector<std::string> names = open_tensor_file(o.inputs[0])->names();
+  if (!o.keys.empty() || names.size() <= 3) return true;
   const auto has = [&](const char* name) { return std::ranges::find(names, name) != names.end(); };
   return (has("q") || has("query")) && (has("k") || has("key")) && (has("v") || has("value"));
 }

@@ -58,21 +58,21 @@ const std::vector<const Backend*>& backends() {
   return all;
 }
 
-std::vector<std::string> gpus_called(const std::vector<std::string>& devices) {
-  const CudaDevices found = cuda_devices();
+std::vector<std::string> gpus_called(bool all, const std::vector<int>& numbers) {
   std::vector<std::string> uuids;
-  if (devices.empty() || !found.why_none.empty()) return uuids;
-  if (devices == std::vector<std::string>{"all"}) {
-    for (const CudaDevice& device : found.devices) uuids.push_back(device.uuid);
-    return uuids;
+  if (!all && numbers.empty()) return uuids;  // without a look at the devices, which takes CUDA a while
+  const CudaDevices found = cuda_devices();
+  if (!found.why_none.empty()) return uuids;
+  for (const CudaDevice& device : found.devices) uuids.push_back(device.uuid);
+  if (all) return uuids;
+  std::vector<std::string> chosen;
+  for (const int number : numbers) {
+    if (std::size_t(number) >= uuids.size())
+      throw NoDevice(fmt::format("devices: there is no GPU {}, of the {} here the last is {}", number, uuids.size(),
+                                 uuids.size() - 1));
+    chosen.push_back(uuids[std::size_t(number)]);
   }
-  for (const std::string& number : devices) {
-    if (std::stoul(number) >= found.devices.size())
-      throw NoDevice(fmt::format("devices: there is no GPU {}, of the {} here the last is {}", number,
-                                 found.devices.size(), found.devices.size() - 1));
-    uuids.push_back(found.devices[std::stoul(number)].uuid);
-  }
-  return uuids;
+  return chosen;
 }
 
 const Backend& backend_called(const std::string& name) {

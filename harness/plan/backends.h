@@ -27,8 +27,8 @@ class Backend {
   virtual double planned_flops(double cpu_flops) const { return cpu_flops; }
 };
 
-/// The uuids of the GPUs that a config's `devices` names. Throws NoDevice for one that this machine does not have.
-std::vector<std::string> gpus_called(const std::vector<std::string>& devices);
+/// The uuids of all GPUs, or of those with these numbers. Throws NoDevice for one that this machine does not have.
+std::vector<std::string> gpus_called(bool all, const std::vector<int>& numbers);
 
 /// All that the program knows, whatever this build has; the CPU first.
 const std::vector<const Backend*>& backends();

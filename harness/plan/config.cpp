@@ -158,16 +158,14 @@ MethodConfig read_method(const YamlDocument& document, const std::string& name, 
 }
 
 /// "all", a number or numbers of GPUs, as nvidia-smi counts what CUDA may see.
-std::vector<std::string> read_devices(YamlMap& root) {
+void read_devices(YamlMap& root, SweepConfig& sweep) {
   constexpr int kMostDevices = 1024;
-  if (root.texts("devices", {}) == std::vector<std::string>{"all"}) return {"all"};
-  std::vector<std::string> numbers;
-  for (const int number : root.integers("devices", {}, 0, kMostDevices)) {
-    numbers.push_back(std::to_string(number));
-    if (std::ranges::count(numbers, numbers.back()) > 1)
+  sweep.all_devices = root.texts("devices", {}) == std::vector<std::string>{"all"};
+  if (sweep.all_devices) return;
+  sweep.devices = root.integers("devices", {}, 0, kMostDevices);
+  for (const int number : sweep.devices)
+    if (std::ranges::count(sweep.devices, number) > 1)
       root.document().fail(root.required("devices"), "devices", fmt::format("{} is there twice", number));
-  }
-  return numbers;
 }
 
 std::vector<MethodConfig> read_methods(const YamlDocument& document, const YamlMap& map) {
@@ -259,7 +257,7 @@ SweepConfig read_sweep(const YamlDocument& document, YamlMap& root) {
       document.fail(root.required("backend"), "backend", error.what());
     }
   }
-  sweep.devices = read_devices(root);
+  read_devices(root, sweep);
   sweep.measure = read_measure(root.map("measure"));
   YamlMap limits = root.map("limits");
   sweep.cell_timeout = limits.number("cell_timeout", sweep.cell_timeout, 0.1, kDay);

@@ -49,7 +49,8 @@ struct SweepConfig {
   std::string run;
   std::vector<DatasetConfig> datasets;
   std::vector<std::string> backends;
-  std::vector<std::string> devices;  ///< GPUs by number, or "all"; empty for the first
+  bool all_devices = false;  ///< whether cells are spread over all GPUs
+  std::vector<int> devices;  ///< or over these; empty for the first
   std::vector<MethodConfig> methods;
   MeasureConfig measure;
   double cell_timeout = 600;  ///< seconds

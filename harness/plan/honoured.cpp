@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "harness/plan/backends.h"
+
 namespace salebench {
 
 void require_honoured(const Method& method, const ProblemInfo& problem, const Shape& shape) {
@@ -13,6 +15,16 @@ void require_honoured(const Method& method, const ProblemInfo& problem, const Sh
     throw Unsupported(fmt::format("the layer has a sliding window of {} tokens, and the method reads all earlier keys",
                                   problem.sliding_window));
   method.check(shape, problem.causal);
+}
+
+std::string why_unsupported(const Method& method, const ProblemInfo& problem, const Shape& shape,
+                            const std::string& backend) {
+  try {
+    require_honoured(method, problem, shape);
+    return backend_called(backend).why_not(method, problem, shape);
+  } catch (const Unsupported& why) {
+    return why.what();
+  }
 }
 
 }  // namespace salebench

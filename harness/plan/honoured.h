@@ -12,4 +12,8 @@ namespace salebench {
 /// shape.
 void require_honoured(const Method& method, const ProblemInfo& problem, const Shape& shape);
 
+/// Why a method, as it is parametrised, does not run a problem at a shape on a backend; empty if it does.
+std::string why_unsupported(const Method& method, const ProblemInfo& problem, const Shape& shape,
+                            const std::string& backend);
+
 }  // namespace salebench

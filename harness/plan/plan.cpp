@@ -66,17 +66,6 @@ void add_views(const DatasetConfig& config, const Dataset& dataset, const Proble
   }
 }
 
-/// Why the cell can't run; empty if it can.
-std::string why_unsupported(const PlannedCell& cell, const Method& method) {
-  try {
-    const Shape shape = cell.shape();
-    require_honoured(method, *cell.problem, shape);
-    return backend_called(cell.backend).why_not(method, *cell.problem, shape);
-  } catch (const Unsupported& why) {
-    return why.what();
-  }
-}
-
 PlannedCell plan_cell(const SweepConfig& sweep, const CheckedView& v, const std::string& backend, int round,
                       const MethodConfig& config, const ParamValues& values, bool quick) {
   const auto method = make_method(config.name, values);
@@ -88,7 +77,7 @@ PlannedCell plan_cell(const SweepConfig& sweep, const CheckedView& v, const std:
   cell.problem = v.problem, cell.length = v.view.length, cell.repeat = v.view.repeat;
   cell.truth_fingerprint = v.truth_fingerprint;
   cell.doubt = v.doubt.empty() ? "" : "the capture contradicts itself: " + v.doubt;
-  cell.unsupported = why_unsupported(cell, *method);
+  cell.unsupported = why_unsupported(*method, *cell.problem, cell.shape(), backend);
   cell.id = cell_id(sweep, cell, param_values(method->all_params()), files_of(*method), quick);
   return cell;
 }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <set>
 
@@ -80,6 +79,29 @@ std::vector<std::string> absent_shards(const std::vector<Part>& parts) {
   return absent;
 }
 
+/// The plan of all cells that the parts have, as one machine would have made it.
+Plan whole_plan(const std::vector<Part>& parts, const std::string& folder) {
+  Plan plan = parts[0].plan;
+  plan.cells.clear(), plan.shard.clear(), plan.whole = 0;
+  plan.folder = fs::absolute(folder).lexically_normal();
+  std::set<std::string> seen;
+  for (const Part& part : parts)
+    for (const PlannedCell& cell : part.plan.cells)
+      if (seen.insert(cell.id).second) plan.cells.push_back(cell);
+  std::ranges::stable_sort(plan.cells, {}, &PlannedCell::order);
+  return plan;
+}
+
+/// Cells of the whole sweep that none of the parts has.
+int missing_cells(const std::vector<Part>& parts, const Plan& plan) {
+  int whole = 0;
+  for (const Part& part : parts) {
+    if (part.plan.shard.empty()) return 0;
+    whole = std::max(whole, part.plan.whole);
+  }
+  return std::max(0, whole - int(plan.cells.size()));
+}
+
 }  // namespace
 
 MergedShards merge_shards(const std::vector<std::string>& folders, const std::string& out, bool force) {
@@ -95,39 +117,24 @@ MergedShards merge_shards(const std::vector<std::string>& folders, const std::st
   merged.open_for_writing();
   for (const std::string& id : merged.finished_ids()) fs::remove(merged.cell_path(id));
 
-  MergedShards result;
-  Plan plan = parts[0].plan;
-  plan.cells.clear();
-  std::map<std::string, const PlannedCell*> cells;
-  for (const Part& part : parts)
-    for (const PlannedCell& cell : part.plan.cells) {
-      const auto [known, is_new] = cells.try_emplace(cell.id, &cell);
-      if (is_new) plan.cells.push_back(cell);
-    }
-  std::ranges::stable_sort(plan.cells, {}, &PlannedCell::order);
-  result.cells = int(plan.cells.size());
-  const bool has_whole = std::ranges::any_of(parts, [](const Part& part) { return part.plan.shard.empty(); });
-  int whole = 0;
-  for (const Part& part : parts) whole = std::max(whole, part.plan.whole);
-  result.missing = has_whole ? 0 : std::max(0, whole - result.cells);
-  result.absent = absent_shards(parts);
-  plan.shard.clear(), plan.whole = 0;
-  plan.folder = fs::absolute(out).lexically_normal();
+  const Plan plan = whole_plan(parts, out);
   RunState state;
   std::set<std::string> machines;
   for (const PlannedCell& cell : plan.cells) {
     const Part* const part = best_part(parts, cell.id);
-    result.unfinished += !part && cell.waits_for.empty();
     if (!part) continue;
     take(*part->folder, merged, cell.id);
-    state.read(merged, cell.id);
+    state.add(merged, *part->state.result(cell.id));
     machines.insert(part->state.find(cell.id)->node);
   }
-  result.machines.assign(machines.begin(), machines.end());
   const RunAttributes attributes = parts[0].folder->attributes();
   merged.write_plan(plan, attributes);
   state.collect(merged, plan, attributes);
-  return result;
+  return {int(plan.cells.size()),
+          state.unfinished(plan),
+          missing_cells(parts, plan),
+          absent_shards(parts),
+          {machines.begin(), machines.end()}};
 }
 
 }  // namespace salebench

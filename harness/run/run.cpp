@@ -117,7 +117,7 @@ void print_failures(const std::vector<CellRecord>& records, const RunFolder& fol
   const auto places = place_labels(records);
   for (std::size_t i = 0; i < records.size(); ++i) {
     const CellRecord& r = records[i];
-    if (r.status == "ok" || r.status == "unsupported" || r.status == "interrupted") continue;
+    if (r.status == "ok" || was_left_out(r)) continue;
     fmt::print(stderr, "{}: {} {} on {} {}: {}\n  log    {}\n  repeat {}\n", r.status, display_name(r), r.settings,
                places[i], r.problem.shape.kv_len, r.reason, folder.log_path(r.id), r.repro);
   }
@@ -175,7 +175,7 @@ ExitCode run_cells(const Plan& plan, const RunFolder& folder, const RunAttribute
 
 /// Takes the GPUs that the config names, among which the CPU's threads are divided. Throws NoDevice.
 void choose_gpus(Plan& plan) {
-  plan.gpus = gpus_called(plan.sweep.devices);
+  plan.gpus = gpus_called(plan.sweep.all_devices, plan.sweep.devices);
   const int threads = std::max(1, threads_of(plan.sweep) / std::max(1, int(plan.gpus.size())));
   for (PlannedCell& cell : plan.cells)
     if (cell.backend == "cuda") cell.threads = threads;

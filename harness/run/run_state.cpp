@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -54,9 +55,19 @@ void RunState::read(const RunFolder& folder, const std::string& id) {
   }
 }
 
-const CellRecord* RunState::find(const std::string& id) const {
+const CellResult* RunState::result(const std::string& id) const {
   const auto found = done_.find(id);
-  return found == done_.end() ? nullptr : &found->second.cell;
+  return found == done_.end() ? nullptr : &found->second;
+}
+
+const CellRecord* RunState::find(const std::string& id) const {
+  const CellResult* const found = result(id);
+  return found ? &found->cell : nullptr;
+}
+
+int RunState::unfinished(const Plan& plan) const {
+  return int(std::ranges::count_if(plan.cells,
+                                   [&](const PlannedCell& cell) { return !has(cell.id) && cell.waits_for.empty(); }));
 }
 
 std::vector<CellResult> RunState::results(const Plan& plan) const {

@@ -19,8 +19,12 @@ class RunState {
   RunState(const RunFolder& folder, const Plan& plan);
 
   bool has(const std::string& id) const { return done_.contains(id); }
-  /// The record of a finished cell; null for any other.
+  /// The result of a finished cell; null for any other.
+  const CellResult* result(const std::string& id) const;
+  /// Its record alone.
   const CellRecord* find(const std::string& id) const;
+  /// How many planned cells have no result that this machine could give.
+  int unfinished(const Plan& plan) const;
   /// A cell is about to be measured anew.
   void forget(const std::string& id) { done_.erase(id); }
   /// Takes what a cell's file holds, if there is one. A file that can't be read was damaged from outside and counts as

@@ -14,7 +14,6 @@
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
-#include <thread>
 
 #include "core/atomic_file.h"
 #include "harness/support/interrupts.h"
@@ -95,14 +94,6 @@ std::optional<WorkerEnd> Worker::poll() {
     end_ = {WorkerEnd::How::timed_out, SIGKILL};
   if (end_.how != WorkerEnd::How::exited) ::kill(child_, SIGKILL);
   return std::nullopt;
-}
-
-WorkerEnd run_worker(const std::vector<std::string>& arguments, const std::string& log_path, double timeout) {
-  Worker worker(arguments, log_path, timeout);
-  while (true) {
-    if (const auto end = worker.poll()) return *end;
-    std::this_thread::sleep_for(kWorkerPoll);
-  }
 }
 
 std::string signal_text(int signal) {

@@ -28,7 +28,7 @@ class Worker {
  public:
   /// Throws WriteError if the log can't be opened.
   Worker(const std::vector<std::string>& arguments, const std::string& log_path, double timeout,
-         const Environment& environment = {});
+         const Environment& environment);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -42,9 +42,6 @@ class Worker {
   bool is_reaped_ = false;
   WorkerEnd end_;
 };
-
-/// Runs a worker and waits for its end.
-WorkerEnd run_worker(const std::vector<std::string>& arguments, const std::string& log_path, double timeout);
 
 /// "SIGSEGV (Segmentation fault)"
 std::string signal_text(int signal);

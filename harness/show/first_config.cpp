@@ -9,7 +9,6 @@
 #include <set>
 
 #include "core/registry.h"
-#include "core/status.h"
 #include "harness/plan/backends.h"
 #include "harness/plan/calibrated_knob.h"
 #include "harness/plan/honoured.h"
@@ -75,17 +74,16 @@ std::string dataset_lines(const Dataset& dataset, const std::string& folder) {
                                          shape.kv_heads, shape.head_dim, attention.empty() ? "" : "; ", attention));
 }
 
-/// Why the method can't run the problem anywhere; empty if it can.
+/// Why no backend of this machine runs the method on the problem; empty if one does.
 std::string why_not(const Method& method, const ProblemInfo& problem) {
-  try {
-    require_honoured(method, problem, problem.shape);
-  } catch (const Unsupported& why) {
-    return why.what();
+  std::string first;
+  for (const Backend* backend : backends()) {
+    if (!backend->why_none().empty()) continue;
+    const std::string why = why_unsupported(method, problem, problem.shape, backend->name());
+    if (why.empty()) return {};
+    if (first.empty()) first = why;
   }
-  const std::string why = backend_called("cpu").why_not(method, problem, problem.shape);
-  return why.empty() || !backend_called("cuda").why_none().empty()
-             ? why
-             : backend_called("cuda").why_not(method, problem, problem.shape);
+  return first;
 }
 
 /// A method with the typical values of its knob; as a comment where it is not among the first, or can't run.

@@ -8,6 +8,7 @@
 #include "harness/plan/backends.h"
 #include "harness/plan/plan.h"
 #include "harness/show/list.h"
+#include "harness/support/text_table.h"
 
 namespace salebench {
 namespace {
@@ -49,14 +50,6 @@ std::string text_of(const json& value) {
   return value.get<std::string>();
 }
 
-/// As the cell of a Markdown table.
-std::string cell(const json& value) {
-  std::string text = text_of(value);
-  for (std::size_t bar = text.find('|'); bar != std::string::npos; bar = text.find('|', bar + 2))
-    text.insert(bar, 1, '\\');
-  return text;
-}
-
 std::string plain_text(const json& all) {
   std::string text;
   for (const json& m : all) {
@@ -86,8 +79,8 @@ std::string markdown_section(const json& m) {
   if (m["params"].empty()) return text + "- No parameters.\n";
   text += "\n| parameter | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
   for (const json& p : m["params"])
-    text += fmt::format("| `{}` | {} | {} | {} | {} |\n", text_of(p["name"]), type_and_knob(p), cell(p["default"]),
-                        cell(p["allowed"]), cell(p["help"]));
+    text += fmt::format("| `{}` | {} | {} | {} | {} |\n", text_of(p["name"]), type_and_knob(p),
+                        markdown_cell(p["default"]), markdown_cell(p["allowed"]), markdown_cell(p["help"]));
   return text;
 }
 
@@ -99,7 +92,7 @@ std::string markdown(const json& all) {
     const std::string name = text_of(m["name"]);
     text += fmt::format("| [{}](#{}) | {} | {}{} | {} | {} | {} |\n", name, name, text_of(m["role"]),
                         text_of(m["block"]), m["token_exact"] ? ", token-exact" : "", text_of(m["cuda"]),
-                        cell(m["about"]["statistic"]), cell(m["about"]["rule"]));
+                        markdown_cell(m["about"]["statistic"]), markdown_cell(m["about"]["rule"]));
   }
   text += "\n## Parameters\n";
   for (const json& m : all) text += markdown_section(m);

@@ -164,8 +164,7 @@ std::vector<std::string> rank_notes(const std::vector<CellRecord>& records) {
   for (const CellRecord& r : records)
     if (has_usable_times(r)) timed_on.insert(r.backend);
   for (const CellRecord& r : records) {
-    const bool is_left_out = r.status == "unsupported" || r.status == "interrupted";
-    failed += r.status != "ok" && !is_left_out, not_run += is_left_out && timed_on.contains(r.backend);
+    failed += r.status != "ok" && !was_left_out(r), not_run += was_left_out(r) && timed_on.contains(r.backend);
     untimed += r.status == "ok" && !has_usable_times(r);
     if (!has_usable_times(r) || std::isnan(r.speedup)) continue;
     baselines.insert(baseline_text(r));

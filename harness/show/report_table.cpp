@@ -66,7 +66,7 @@ std::string sum_up_not_run(std::vector<ReportLine>& lines) {
   std::map<std::pair<std::string, std::string>, std::pair<std::size_t, std::set<std::string>>> sums;
   std::erase_if(lines, [&](const ReportLine& line) {
     const CellRecord& r = line.record;
-    if (r.status != "unsupported" && r.status != "interrupted") return false;
+    if (!was_left_out(r)) return false;
     auto& [count, methods] = sums[{r.status, r.reason}];
     ++count, methods.insert(display_name(r));
     return true;

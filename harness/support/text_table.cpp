@@ -52,12 +52,16 @@ std::string seconds_text(double seconds) {
                                        : "µs");
 }
 
+std::string markdown_cell(std::string text) {
+  for (std::size_t bar = text.find('|'); bar != std::string::npos; bar = text.find('|', bar + 2))
+    text.insert(bar, 1, '\\');
+  return text;
+}
+
 std::string aligned_table(std::vector<TextRow> rows, const std::set<std::size_t>& left, bool markdown) {
-  if (markdown)  // a bar in a name would end its column
+  if (markdown)
     for (TextRow& row : rows)
-      for (std::string& text : row)
-        for (std::size_t bar = text.find('|'); bar != std::string::npos; bar = text.find('|', bar + 2))
-          text.insert(bar, 1, '\\');
+      for (std::string& text : row) text = markdown_cell(std::move(text));
   std::vector<std::size_t> widths(rows.front().size());
   for (const TextRow& row : rows)
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], printed_width(row[i]));

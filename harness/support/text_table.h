@@ -9,6 +9,9 @@ namespace salebench {
 
 using TextRow = std::vector<std::string>;
 
+/// Text for a column of Markdown, which a bar would end.
+std::string markdown_cell(std::string text);
+
 /// The rows, the first of which is the header, padded to columns; those in `left` to the left, the others to the right.
 std::string aligned_table(std::vector<TextRow> rows, const std::set<std::size_t>& left, bool markdown = false);
 

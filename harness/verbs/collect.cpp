@@ -2,8 +2,6 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
-
 #include "harness/run/merge.h"
 #include "harness/run/run_state.h"
 #include "harness/verbs/verb.h"
@@ -48,8 +46,7 @@ class Collect : public Verb {
     const Plan plan = folder.plan();
     const RunState state(folder, plan);
     state.collect(folder, plan, folder.attributes());
-    const auto unfinished = std::ranges::count_if(
-        plan.cells, [&](const PlannedCell& cell) { return !state.has(cell.id) && cell.waits_for.empty(); });
+    const int unfinished = state.unfinished(plan);
     fmt::print("{}: {} cells\n", folder.run_path(), plan.cells.size());
     if (unfinished > 0) spdlog::warn("{} of them were not run to their end: --resume does so", unfinished);
     return unfinished == 0 ? kAllDone : kSomeCellsFailed;

@@ -141,6 +141,7 @@ class Box:
         self.folder = Path(folder)
         self.cache = self.folder / "cache"
         self.env = {**os.environ, "SALEBENCH_CACHE": str(self.cache)}
+        self.env.pop("COLUMNS", None)  # of who runs the tests: tables are whole
         self.started = []
 
     def capture(self, name="capture.h5", **problems):

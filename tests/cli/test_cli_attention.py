@@ -3,16 +3,11 @@
 import h5py
 import numpy as np
 import pytest
-from cli_helpers import Box, problem
+from cli_helpers import problem
 
 SCALE = 0.125
 METHODS = {"dense": {}, "streaming": {"sink": 3, "local": 40}, "block_topk": {"budget": 0.4, "block": "64x32"},
            "xattention": {}}
-
-
-@pytest.fixture
-def box(tmp_path):
-    return Box(tmp_path)
 
 
 def first_seen(parts, window=0, first_key=0):

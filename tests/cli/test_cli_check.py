@@ -7,15 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from cli_helpers import HANG, Box, problem
+from cli_helpers import HANG, problem
 
 SAMPLE = Path(__file__).resolve().parents[2] / "datasets/samples/smollm2-135m_kjv_8k.h5"
 LENGTH = 2048
-
-
-@pytest.fixture
-def box(tmp_path):
-    return Box(tmp_path)
 
 
 def oracle_densities(q, k, scale, block_q, block_k, recalls):

@@ -5,7 +5,7 @@ import os
 import h5py
 import numpy as np
 import pytest
-from cli_helpers import Box, lines_of
+from cli_helpers import lines_of
 
 SCALE, WINDOW = 0.125, 24
 LENGTHS = [64, 700, *map(int, os.environ.get("SALEBENCH_LONG_LENGTHS", "").split())]
@@ -20,11 +20,6 @@ CONVENTIONS = {
     "window one less": (dict(window=WINDOW - 1), f"store window = {WINDOW - 1}"),
     "window one more": (dict(window=WINDOW + 1), f"store window = {WINDOW + 1}"),
 }
-
-
-@pytest.fixture
-def box(tmp_path):
-    return Box(tmp_path)
 
 
 def rounded(x, dtype):

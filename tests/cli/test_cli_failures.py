@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from cli_helpers import (ACCURACY, HANG, TEST_PROGRAM, TIMES, Box, is_alive, problem, read_table, wait_for, worker_of)
+from cli_helpers import (ACCURACY, HANG, TEST_PROGRAM, TIMES, is_alive, problem, read_table, wait_for, worker_of)
 
 EXPECTED = {  # method: (status, signal, part of the reason)
     "dense": ("ok", 0, ""),
@@ -26,13 +26,6 @@ EXPECTED = {  # method: (status, signal, part of the reason)
     "test_unsupported": ("unsupported", 0, "covers no problem"),
 }
 IN_PROCESS = [name for name, (status, _, _) in EXPECTED.items() if status not in ("timeout", "crashed")]
-
-
-@pytest.fixture
-def box(tmp_path):
-    box = Box(tmp_path)
-    yield box
-    box.end_all()
 
 
 def check_rows(rows, expected):

@@ -8,12 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from cli_helpers import Box, problem, refused
-
-
-@pytest.fixture
-def box(tmp_path):
-    return Box(tmp_path)
+from cli_helpers import problem, refused
 
 
 def test_folder(box):

@@ -8,16 +8,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from cli_helpers import HANG, PROGRAM, TEST_PROGRAM, Box, cases, no_core_files, read_capture, save_npys, tensors
+from cli_helpers import HANG, PROGRAM, TEST_PROGRAM, cases, no_core_files, read_capture, save_npys, tensors
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-@pytest.fixture
-def box(tmp_path):
-    box = Box(tmp_path)
-    yield box
-    box.end_all()
 
 
 def as_bfloat16(x):

@@ -3,12 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from cli_helpers import Box, cases, read_capture, save_npys, tensors
-
-
-@pytest.fixture
-def box(tmp_path):
-    return Box(tmp_path)
+from cli_helpers import cases, read_capture, save_npys, tensors
 
 
 def imported(box, arrays, *options):

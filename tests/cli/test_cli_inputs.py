@@ -4,14 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cli_helpers import Box, cases, problem, tensors
-
-
-@pytest.fixture
-def box(tmp_path):
-    box = Box(tmp_path)
-    yield box
-    box.end_all()
+from cli_helpers import cases, problem, tensors
 
 
 def layers(numbers, names=("q", "k", "v")):

@@ -9,17 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
-from cli_helpers import ACCURACY, Box, cases, problem
+from cli_helpers import ACCURACY, cases, problem
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "datasets"))
 from masks import write_masks  # noqa: E402
 
 SINK, LOCAL, LENGTH = 5, 70, 333
-
-
-@pytest.fixture
-def box(tmp_path):
-    return Box(tmp_path)
 
 
 def window_tokens(q_len, kv_len):

@@ -4,14 +4,7 @@ import os
 import subprocess
 
 import pytest
-from cli_helpers import HANG, TEST_PROGRAM, Box, cases, lines_of, read_table, wait_for, worker_of
-
-
-@pytest.fixture
-def box(tmp_path):
-    box = Box(tmp_path)
-    yield box
-    box.end_all()
+from cli_helpers import HANG, TEST_PROGRAM, cases, lines_of, read_table, wait_for, worker_of
 
 
 @pytest.fixture

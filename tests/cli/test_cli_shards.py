@@ -4,16 +4,9 @@ import json
 
 import pytest
 
-from cli_helpers import ACCURACY, Box, problem
+from cli_helpers import ACCURACY, problem
 
 HAS_NO_GPU = "its cells are left for another machine"
-
-
-@pytest.fixture
-def box(tmp_path):
-    box = Box(tmp_path)
-    yield box
-    box.end_all()
 
 
 @pytest.fixture

@@ -8,14 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from cli_helpers import ACCURACY, Box, cases, problem, write_capture
+from cli_helpers import ACCURACY, cases, problem, write_capture
 
 SPARSE = {"streaming": {"sink": 16, "local": 64}, "block_topk": {"budget": 0.3}}
-
-
-@pytest.fixture
-def box(tmp_path):
-    return Box(tmp_path)
 
 
 def by_method(rows):

@@ -10,18 +10,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from cli_helpers import HANG, Box, wait_for
+from cli_helpers import HANG, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "datasets/samples/smollm2-135m_kjv_8k.h5"
 SMALL = ("--length", 700, "--q-heads", 4, "--kv-heads", 2, "--head-dim", 32)
-
-
-@pytest.fixture
-def box(tmp_path):
-    box = Box(tmp_path)
-    yield box
-    box.end_all()
 
 
 def contents(path):

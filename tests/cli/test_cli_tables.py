@@ -7,15 +7,7 @@ import subprocess
 
 import pytest
 
-from cli_helpers import HANG, PROGRAM, Box, problem
-
-
-@pytest.fixture
-def box(tmp_path):
-    box = Box(tmp_path)
-    box.env.pop("COLUMNS", None)
-    yield box
-    box.end_all()
+from cli_helpers import HANG, PROGRAM, problem
 
 
 @pytest.fixture
@@ -83,11 +75,12 @@ def test_a_table_is_as_wide_as_the_terminal(swept):
 
 def test_the_front_is_marked(swept):
     rows = table(swept.run("report", "out", "--problem", "first").stdout)
-    points = [(float(s.rstrip("*")), float(e), s.endswith("*")) for s, e in zip(rows["speedup"], rows["rel_l2"])]
-    for speedup, error, marked in points:
-        beaten = any(s >= speedup and e <= error and (s, e) != (speedup, error) for s, e, _ in points)
-        assert not (marked and beaten) or any(s == speedup for s, e, _ in points if e < error)
-    assert any(marked for *_, marked in points)
+    marked = {(m, t) for m, t, speedup in zip(rows["method"], rows["settings"], rows["speedup"]) if speedup.endswith("*")}
+    cells = [r for r in swept.rows() if r["problem"] == "first" and r["status"] == "ok"]
+    front = {(r["label"] or r["method"], r["settings"]) for r in cells
+             if not any(o["speedup"] >= r["speedup"] and o["rel_l2"] <= r["rel_l2"]
+                        and (o["speedup"], o["rel_l2"]) != (r["speedup"], r["rel_l2"]) for o in cells)}
+    assert marked == front and front
 
 
 def on_terminal(box, *arguments, columns=60, **env):

@@ -6,14 +6,9 @@ import json
 import re
 
 import pytest
-from cli_helpers import TEST_PROGRAM, Box, problem
+from cli_helpers import TEST_PROGRAM, problem
 
 VERBS = ["run", "calibrate", "list", "info", "report", "compare", "collect"]
-
-
-@pytest.fixture
-def box(tmp_path):
-    return Box(tmp_path)
 
 
 @pytest.fixture

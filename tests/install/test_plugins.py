@@ -51,7 +51,7 @@ class Project:
                 f"-DCMAKE_CXX_COMPILER={os.environ['SALEBENCH_CXX']}", *launcher, *options)
         checked(CMAKE, "--build", self.folder / into, "--target", target)
 
-    def library(self, name="mine", into="build"):
+    def built(self, name="mine", into="build"):
         return self.folder / into / f"lib{name}.so"
 
 
@@ -62,7 +62,7 @@ def project(prefix, tmp_path_factory):
 
 @pytest.fixture
 def mine(project):
-    return project.library()
+    return project.built()
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_list_shows_it(installed, mine):
 
 
 def test_several_and_the_same_again(installed, project, mine):
-    shown = installed.run("--plugin", mine, "list", "--plugin", project.library("mean_keys"), "--plugin", mine,
+    shown = installed.run("--plugin", mine, "list", "--plugin", project.built("mean_keys"), "--plugin", mine,
                           SALEBENCH_PLUGINS=str(mine)).stdout
     assert shown.count("\nevery_other ") == 1 and shown.count("\nmean_keys ") == 1
 
@@ -135,7 +135,7 @@ def test_calibrates(installed, sweep, project):
     config["methods"] = {"mean_keys": {}}
     config["calibrate"] = {"target": {"rel_l2": 0.5}}
     (installed.folder / "calibrate.yaml").write_text(json.dumps(config))
-    library = project.library("mean_keys")
+    library = project.built("mean_keys")
     installed.run("calibrate", "calibrate.yaml", "-o", "values", "--plugin", library)
     installed.run("run", "values/run.yaml", "-o", "calibrated", "--plugin", library)
     assert set(column(installed.folder / "calibrated", "status")) == {"ok"}
@@ -144,13 +144,13 @@ def test_calibrates(installed, sweep, project):
 def test_another_abi_is_refused(installed, project):
     """Before its static constructors run, which end the program with a signal."""
     project.build("-DSALEBENCH_PLUGIN_ABI=0.1.0, headers 0123456789ab", into="other", target="crashing")
-    library = project.library("crashing", into="other")
+    library = project.built("crashing", into="other")
     installed.refuses("list", "--plugin", library, says=[library, "0.1.0, headers 0123456789ab", "build it again"])
 
 
 def test_flags_that_change_layouts_are_refused(installed, project):
     project.build("-DCMAKE_CXX_FLAGS=-D_GLIBCXX_DEBUG", into="debug", target="mine")
-    library = project.library(into="debug")
+    library = project.built(into="debug")
     installed.refuses("list", "--plugin", library, says=[library, "was built for another program"])
 
 
@@ -171,14 +171,14 @@ def test_wrong_files_are_refused(installed, project, prefix):
     refused("missing.so", "No such file")
     refused(installed.folder, "is no file")
     refused(text, "is no shared library", "salebench_add_plugin")
-    refused(project.library("plain"), "no plugin", "salebench_add_plugin")
-    refused(project.library("idle"), "has no method", "SALEBENCH_METHOD")
-    refused(project.library("incomplete"), "undefined symbol")
-    refused(project.library("clash"), "'sale'", "a built-in one", "rename it")
+    refused(project.built("plain"), "no plugin", "salebench_add_plugin")
+    refused(project.built("idle"), "has no method", "SALEBENCH_METHOD")
+    refused(project.built("incomplete"), "undefined symbol")
+    refused(project.built("clash"), "'sale'", "a built-in one", "rename it")
     installed.refuses("list", SALEBENCH_PLUGINS="gone.so", says=["gone.so"])
-    copy = Path(shutil.copy(project.library(), installed.folder / "copy.so"))
-    installed.refuses("list", "--plugin", project.library(), "--plugin", copy,
-                      says=[copy, "'every_other'", f"plugin {project.library()}"])
+    copy = Path(shutil.copy(project.built(), installed.folder / "copy.so"))
+    installed.refuses("list", "--plugin", project.built(), "--plugin", copy,
+                      says=[copy, "'every_other'", f"plugin {project.built()}"])
 
 
 def test_unknown_verb_after_a_plugin_is_named(installed, mine):
